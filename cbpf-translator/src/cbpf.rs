@@ -238,6 +238,7 @@ pub const OPCODES: [OpcodeRow; 49] = {
 };
 
 /// [`OPCODES`] by the low byte of the code.
+#[expect(clippy::indexing_slicing, reason = "evaluated by the compiler")]
 static DECODE: [Option<Opcode>; 256] = {
     let mut table = [None; 256];
     let mut i = 0;

@@ -2,10 +2,10 @@
 //! (`seccomp_check_filter`).
 
 use alloc::vec::Vec;
-use core::iter;
 
 use crate::cbpf::{AluOp, MAX_INSNS, Opcode, SCRATCH_SLOTS, SockFilter, Source, Width};
-use crate::error::{CheckError, OutOfMemory, Refusal};
+use crate::error::{CheckError, Refusal};
+use crate::fallible::filled;
 use crate::seccomp;
 
 /// A classic program that Linux would accept as a seccomp filter.
@@ -91,9 +91,7 @@ fn check_classic(pc: usize, insn: &SockFilter, len: usize) -> Result<(), Refusal
 /// it is. Code that nothing reaches is held to the same rule.
 fn check_scratch(insns: &[SockFilter]) -> Result<(), CheckError> {
     const ALL: u16 = u16::MAX;
-    let mut incoming: Vec<u16> = Vec::new();
-    incoming.try_reserve_exact(insns.len()).map_err(|_| OutOfMemory)?;
-    incoming.extend(iter::repeat_n(ALL, insns.len()));
+    let mut incoming = filled(insns.len(), ALL)?;
 
     let mut written = 0;
     for (pc, insn) in insns.iter().enumerate() {
@@ -131,7 +129,7 @@ fn check_seccomp(insn: &SockFilter) -> Result<(), Refusal> {
     if !opcode.is_seccomp() {
         return Err(Refusal::NotForSeccomp(insn.code));
     }
-    if opcode == Opcode::LdAbs(Width::Word) && (insn.k >= seccomp::DATA_SIZE || insn.k % 4 != 0) {
+    if opcode == Opcode::LdAbs(Width::Word) && (insn.k >= seccomp::DATA_SIZE || !insn.k.is_multiple_of(4)) {
         return Err(Refusal::LoadOffset(insn.k));
     }
     Ok(())

@@ -178,6 +178,7 @@ const MODE_ATOMIC: u8 = 0xc0;
 
 impl Opcode {
     /// The operation of an opcode byte, or `None` if eBPF (up to `-mcpu=v3`) has none.
+    #[expect(clippy::indexing_slicing, reason = "a u8 is always inside")]
     pub const fn decode(code: u8) -> Option<Self> {
         DECODE[code as usize]
     }

@@ -82,7 +82,7 @@ impl fmt::Display for Refusal {
             Self::NotForSeccomp(code) => {
                 write!(f, "opcode {code:#06x} is not allowed in a seccomp filter")
             }
-            Self::LoadOffset(k) if k % 4 != 0 => {
+            Self::LoadOffset(k) if !k.is_multiple_of(4) => {
                 write!(f, "load from offset {k}, which is not a multiple of 4")
             }
             Self::LoadOffset(k) => {

@@ -4,6 +4,7 @@ use alloc::vec::Vec;
 
 use crate::cbpf::{AluOp, Cond, MAX_INSNS, Opcode, SockFilter, Source};
 use crate::error::OutOfMemory;
+use crate::fallible::with_capacity;
 
 /// Instructions of the prologue: A = 0, X = 0, context = r1.
 pub(crate) const PROLOGUE: usize = 3;
@@ -49,10 +50,11 @@ pub(crate) fn group_len(opcode: Opcode, insn: SockFilter) -> usize {
         Opcode::Alu(AluOp::Div, Source::X) => MAX_GROUP,
         Opcode::RetK => 2,
         Opcode::Jump(cond, source) => {
-            let compare = if needs_temporary(source, insn.k) { 2 } else { 1 };
-            match JumpForm::of(cond, insn) {
-                JumpForm::True | JumpForm::Inverse => compare,
-                JumpForm::Both => compare + 1,
+            let both = JumpForm::of(cond, insn) == JumpForm::Both;
+            match (needs_temporary(source, insn.k), both) {
+                (false, false) => 1,
+                (true, false) | (false, true) => 2,
+                (true, true) => 3,
             }
         }
         _ => 1,
@@ -64,8 +66,7 @@ pub(crate) fn group_len(opcode: Opcode, insn: SockFilter) -> usize {
 pub(crate) fn pc_map(
     ops: impl ExactSizeIterator<Item = (Opcode, SockFilter)>,
 ) -> Result<Vec<u16>, OutOfMemory> {
-    let mut map = Vec::new();
-    map.try_reserve_exact(ops.len().saturating_add(1)).map_err(|_| OutOfMemory)?;
+    let mut map = with_capacity(ops.len().saturating_add(1))?;
     let mut pc = PROLOGUE as u16;
     map.push(pc);
     for (opcode, insn) in ops {

@@ -55,6 +55,7 @@ mod check;
 pub mod disasm;
 pub mod ebpf;
 mod error;
+mod fallible;
 mod layout;
 mod lift;
 pub mod seccomp;

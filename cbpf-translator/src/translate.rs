@@ -6,6 +6,7 @@ use crate::cbpf::{self, Cond, Opcode, SockFilter, Source};
 use crate::check::Checked;
 use crate::ebpf::{self, Insn, Size, Width};
 use crate::error::OutOfMemory;
+use crate::fallible::with_capacity;
 use crate::layout::{self, JumpForm};
 use crate::seccomp;
 
@@ -46,9 +47,7 @@ impl Translated {
     ///
     /// There is no memory for them.
     pub fn to_bytes(&self) -> Result<Vec<u8>, OutOfMemory> {
-        let mut bytes = Vec::new();
-        let len = self.insns.len().saturating_mul(ebpf::INSN_SIZE);
-        bytes.try_reserve_exact(len).map_err(|_| OutOfMemory)?;
+        let mut bytes = with_capacity(self.insns.len().saturating_mul(ebpf::INSN_SIZE))?;
         for insn in &self.insns {
             bytes.extend_from_slice(&insn.to_le_bytes());
         }
@@ -139,7 +138,7 @@ pub(crate) fn single(opcode: Opcode, insn: SockFilter) -> Insn {
     }
 }
 
-const fn alu_op(op: cbpf::AluOp) -> ebpf::AluOp {
+pub(crate) const fn alu_op(op: cbpf::AluOp) -> ebpf::AluOp {
     match op {
         cbpf::AluOp::Add => ebpf::AluOp::Add,
         cbpf::AluOp::Sub => ebpf::AluOp::Sub,
@@ -181,9 +180,7 @@ pub(crate) const fn inverse(cond: Cond) -> ebpf::Cond {
 /// There is no memory for the result; nothing about a checked program can fail.
 pub fn translate(program: &Checked) -> Result<Translated, OutOfMemory> {
     let pc_map = layout::pc_map(program.ops())?;
-    let len = pc_map.last().copied().map_or(0, usize::from);
-    let mut insns = Vec::new();
-    insns.try_reserve_exact(len).map_err(|_| OutOfMemory)?;
+    let mut insns = with_capacity(pc_map.last().copied().map_or(0, usize::from))?;
     insns.extend_from_slice(&PROLOGUE);
 
     for (pc, (opcode, insn)) in program.ops().enumerate() {

@@ -1,2 +1,64 @@
-//! x
+//! Seccomp filters, loaded and run.
+//!
+//! ```text
+//! Checked --Filter::load--> Loaded --run(SeccompData)--> the filter's 32-bit return value
+//! ```
+//!
+//! A [`Loaded`] filter runs on one of three engines behind one [`Loaded::run`], chosen by a value when it is
+//! loaded ([`EngineKind`]):
+//!
+//! | engine | what it is | needs |
+//! |---|---|---|
+//! | jit | rbpf's JIT as a code generator; the code runs from sealed pages of the embedder | x86_64, an [`ExecMemory`] |
+//! | interpreter | rbpf's interpreter | nothing; allocates its stack on every run |
+//! | native | this crate's own classic interpreter | nothing |
+//!
+//! All of them give the same answer for every input; that is what their tests are for. A filter always
+//! answers: an engine that fails at run time answers `SECCOMP_RET_KILL_PROCESS`, and one that cannot be
+//! had when a filter is loaded gives way to the next in the table ([`Loaded::fell_back`]).
+//!
+//! ```
+//! use cbpf_translator::{SockFilter, check};
+//! use seccomp_runtime::{EngineKind, Loaded, NoExecMemory, SeccompData};
+//!
+//! let checked = check(vec![
+//!     SockFilter::new(0x20, 0, 0, 0),
+//!     SockFilter::new(0x15, 0, 1, 39),
+//!     SockFilter::new(0x06, 0, 0, 0x0005_0001),
+//!     SockFilter::new(0x06, 0, 0, 0x7fff_0000),
+//! ])?;
+//! let filter = Loaded::load(checked, EngineKind::Interpreter, &NoExecMemory)?;
+//! let getpid = SeccompData { nr: 39, arch: 0xc000_003e, ..Default::default() };
+//! assert_eq!(filter.run(&getpid), 0x0005_0001);
+//! # Ok::<(), Box<dyn core::error::Error>>(())
+//! ```
+//!
+//! What it does not do: decide what a return value means to a thread, or which filters a thread has; that is
+//! `seccomp-kernel`.
+
 #![no_std]
+#![deny(unsafe_code)]
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::arithmetic_side_effects,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::panic,
+        clippy::unwrap_used
+    )
+)]
+
+extern crate alloc;
+
+mod data;
+mod engine;
+mod error;
+mod program;
+
+pub use cbpf_translator as translator;
+pub use data::SeccompData;
+pub use engine::EngineKind;
+pub use engine::exec_mem::{ExecMemory, ExecMemoryError, ExecPages, NoExecMemory};
+pub use error::EngineError;
+pub use program::Loaded;

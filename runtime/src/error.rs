@@ -1,0 +1,51 @@
+//! Errors of loading and of running, kept apart: the first concern the embedder, the second nobody can
+//! cause.
+
+use core::error::Error;
+use core::fmt;
+
+use cbpf_translator::OutOfMemory;
+
+use crate::engine::exec_mem::ExecMemoryError;
+
+/// Why an engine cannot take a program. The program is fine, and another engine runs it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum EngineError {
+    /// There is no memory for the engine's form of the program.
+    OutOfMemory,
+    /// The JIT makes code for x86_64 only.
+    Architecture,
+    /// The embedder's executable memory.
+    ExecMemory(ExecMemoryError),
+    /// rbpf refused the program. It takes everything Linux's conversion makes, so this is a defect.
+    Rbpf,
+}
+
+impl fmt::Display for EngineError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::OutOfMemory => OutOfMemory.fmt(f),
+            Self::Architecture => f.write_str("the JIT makes code for x86_64 only"),
+            Self::ExecMemory(error) => error.fmt(f),
+            Self::Rbpf => f.write_str("rbpf refused the program"),
+        }
+    }
+}
+
+impl Error for EngineError {}
+
+impl From<OutOfMemory> for EngineError {
+    fn from(_: OutOfMemory) -> Self {
+        Self::OutOfMemory
+    }
+}
+
+impl From<ExecMemoryError> for EngineError {
+    fn from(error: ExecMemoryError) -> Self {
+        Self::ExecMemory(error)
+    }
+}
+
+/// An engine failed while running a program. Nothing a program or its input does can cause it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Fault;
