@@ -39,13 +39,28 @@ pub const RET_NAMES: [(&str, u32); 9] = [
     ("SECCOMP_RET_ALLOW", RET_ALLOW),
 ];
 
-/// Architectures by their names in `audit.h`: what a filter reads at offset 4.
+/// `AUDIT_ARCH_*`: what a filter reads at offset 4.
+pub const AUDIT_ARCH_X86_64: u32 = 0xc000_003e;
+/// 32-bit x86.
+pub const AUDIT_ARCH_I386: u32 = 0x4000_0003;
+/// 64-bit ARM.
+pub const AUDIT_ARCH_AARCH64: u32 = 0xc000_00b7;
+/// 32-bit ARM.
+pub const AUDIT_ARCH_ARM: u32 = 0x4000_0028;
+/// 64-bit RISC-V.
+pub const AUDIT_ARCH_RISCV64: u32 = 0xc000_00f3;
+/// 32-bit RISC-V.
+pub const AUDIT_ARCH_RISCV32: u32 = 0x4000_00f3;
+/// 64-bit LoongArch.
+pub const AUDIT_ARCH_LOONGARCH64: u32 = 0xc000_0102;
+
+/// Architectures by their names in `audit.h`.
 pub const AUDIT_ARCH_NAMES: [(&str, u32); 7] = [
-    ("AUDIT_ARCH_X86_64", 0xc000_003e),
-    ("AUDIT_ARCH_I386", 0x4000_0003),
-    ("AUDIT_ARCH_AARCH64", 0xc000_00b7),
-    ("AUDIT_ARCH_ARM", 0x4000_0028),
-    ("AUDIT_ARCH_RISCV64", 0xc000_00f3),
-    ("AUDIT_ARCH_RISCV32", 0x4000_00f3),
-    ("AUDIT_ARCH_LOONGARCH64", 0xc000_0102),
+    ("AUDIT_ARCH_X86_64", AUDIT_ARCH_X86_64),
+    ("AUDIT_ARCH_I386", AUDIT_ARCH_I386),
+    ("AUDIT_ARCH_AARCH64", AUDIT_ARCH_AARCH64),
+    ("AUDIT_ARCH_ARM", AUDIT_ARCH_ARM),
+    ("AUDIT_ARCH_RISCV64", AUDIT_ARCH_RISCV64),
+    ("AUDIT_ARCH_RISCV32", AUDIT_ARCH_RISCV32),
+    ("AUDIT_ARCH_LOONGARCH64", AUDIT_ARCH_LOONGARCH64),
 ];

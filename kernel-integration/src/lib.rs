@@ -1,2 +1,59 @@
-//! x
+//! Linux's seccomp, for a kernel to embed.
+//!
+//! This crate decides; the kernel acts. A kernel keeps one [`ThreadState`] in each thread, implements
+//! [`Kernel`], and calls
+//!
+//! - [`syscall::seccomp`] and [`syscall::prctl_set_seccomp`] for the system calls of those names,
+//! - [`ThreadState::inherit`] when a thread or process is born, under the lock of [`Kernel::with_group`],
+//! - [`evaluate`] at every system call entry, after the tracer's entry stop and before the number is looked
+//!   up, and then does what the [`Verdict`] says.
+//!
+//! A filter's life: user memory is copied, then checked and loaded (`seccomp-runtime`), all without a lock;
+//! then, under the thread group's lock, the loaded filter becomes a [`Filter`] node that points at the
+//! thread's previous one. A thread's newest filter, its *leaf*, only ever gets descendants. So evaluation
+//! reads it with one acquire load: it takes no lock, counts no reference and, on the jit and native engines,
+//! allocates nothing.
+//!
+//! Architectures are values ([`Arch`]), never `cfg`: a kernel names the one each entry belongs to.
+//!
+//! What it does not do (yet): user notification. `SECCOMP_FILTER_FLAG_NEW_LISTENER` is refused as an unknown
+//! flag, as Linux before 5.0 does, and `SECCOMP_RET_USER_NOTIF` returns ENOSYS, as Linux without a listener
+//! does.
+
 #![no_std]
+#![deny(unsafe_code)]
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::arithmetic_side_effects,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::panic,
+        clippy::unwrap_used
+    )
+)]
+
+extern crate alloc;
+
+mod action;
+mod arch;
+mod audit;
+mod evaluate;
+mod filter;
+mod install;
+mod kernel;
+mod leaf;
+mod state;
+pub mod syscall;
+mod tsync;
+pub mod uapi;
+
+pub use action::Action;
+pub use arch::Arch;
+pub use audit::{LogEntry, LogMask};
+pub use evaluate::{Decision, Pass, Sigsys, Verdict, combine, evaluate};
+pub use filter::Filter;
+pub use install::{InstallError, Installed};
+pub use kernel::{Fault, GroupLock, Interrupted, Kernel, Thread, ThreadGroup};
+pub use seccomp_runtime as runtime;
+pub use state::{Mode, ModeConflict, ThreadState};

@@ -1,0 +1,154 @@
+//! A system call and a thread's state in, a verdict out (`__secure_computing`).
+
+use cbpf_translator::seccomp::{RET_ACTION_FULL, RET_ALLOW, RET_KILL_PROCESS, RET_KILL_THREAD};
+use seccomp_runtime::SeccompData;
+use syscalls::Errno;
+
+use crate::action::{self, Action, MAX_ERRNO};
+use crate::arch::Arch;
+use crate::audit::{LogEntry, LogMask};
+use crate::filter::Filter;
+use crate::state::{Mode, ThreadState};
+
+const SIGKILL: i32 = 9;
+const SIGSYS: i32 = 31;
+
+/// What the kernel must do with the call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use = "a verdict that is not carried out leaves the call allowed"]
+pub enum Verdict {
+    /// Run the call.
+    Proceed,
+    /// Do not run it; it returns this: 0, or an errno from -1 to -4095, as it stands. It is not an
+    /// interrupted call: the kernel must not restart it, whatever the number.
+    Return(i32),
+    /// Do not run it. Restore the registers to what they were at entry (the return register holds the number
+    /// again where they are one), then force this SIGSYS on the thread: if the signal is blocked or ignored,
+    /// the process dies of it. What a handler leaves in the return register is the call's result.
+    Trap(Sigsys),
+    /// If a tracer with PTRACE_O_TRACESECCOMP is attached, stop the thread with PTRACE_EVENT_SECCOMP and this
+    /// message. Afterwards: with a fatal signal pending, or with a number below 0, do not run the call (it
+    /// returns what the tracer left in the return register, ENOSYS if untouched); else read the registers
+    /// again and call [`evaluate`] with [`Pass::AfterTracer`]. Without such a tracer the call returns
+    /// ENOSYS. The log entry counts only if the call does not run.
+    Trace {
+        /// The data of the filter's return value.
+        message: u16,
+    },
+    /// The thread, not the process, dies of SIGKILL at once, without a core dump: strict mode does not
+    /// allow the call.
+    KillStrict,
+    /// The thread, not the process, dies of SIGSYS at once; no handler runs. If it is the last live thread
+    /// of the process, do as for [`Verdict::KillProcess`].
+    KillThread(Sigsys),
+    /// The process dies of this SIGSYS with a core dump; no handler runs.
+    KillProcess(Sigsys),
+}
+
+/// What the `siginfo` of a SIGSYS holds, with `si_code` [`SYS_SECCOMP`](crate::uapi::SYS_SECCOMP).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sigsys {
+    /// `si_errno`: the data of the filter's return value.
+    pub errno: u16,
+    /// `si_call_addr`.
+    pub call_addr: u64,
+    /// `si_syscall`.
+    pub syscall: i32,
+    /// `si_arch`.
+    pub arch: u32,
+}
+
+/// A verdict, and the audit record to write, if any.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use = "a verdict that is not carried out leaves the call allowed"]
+pub struct Decision {
+    /// What to do.
+    pub verdict: Verdict,
+    /// What to log.
+    pub log: Option<LogEntry>,
+}
+
+/// Which evaluation of one call this is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pass {
+    /// The first.
+    Entry,
+    /// The one after a tracer answered [`Verdict::Trace`]: TRACE counts as ALLOW, every other action applies.
+    AfterTracer,
+}
+
+/// Decides about one system call of the thread that has `state`.
+///
+/// Whatever is missing or broken denies: filter mode without a filter, a failing engine and an action that
+/// Linux does not know kill the process. A thread that a verdict kills is [`Mode::Dead`] from then on.
+///
+/// Takes no lock, counts no reference, and allocates only if a filter runs on rbpf's interpreter.
+pub fn evaluate(state: &ThreadState, data: &SeccompData, pass: Pass, logged: LogMask) -> Decision {
+    match state.mode() {
+        Mode::Disabled => Decision { verdict: Verdict::Proceed, log: None },
+        Mode::Strict => strict(state, data, logged),
+        Mode::Filter => filtered(state, data, pass, logged),
+        // It was told to die and calls again: Linux warns and sends SIGKILL.
+        Mode::Dead => Decision { verdict: Verdict::KillStrict, log: None },
+    }
+}
+
+/// `__secure_computing_strict`.
+fn strict(state: &ThreadState, data: &SeccompData, logged: LogMask) -> Decision {
+    if Arch::of_call(data.arch, data.nr).is_some_and(|arch| arch.strict_allows(data.nr)) {
+        return Decision { verdict: Verdict::Proceed, log: None };
+    }
+    state.die();
+    let log = logged.logs(Action::KillThread, true).then(|| entry(data, SIGKILL, RET_KILL_THREAD));
+    Decision { verdict: Verdict::KillStrict, log }
+}
+
+/// `__seccomp_filter`.
+fn filtered(state: &ThreadState, data: &SeccompData, pass: Pass, logged: LogMask) -> Decision {
+    let (value, winner) = state.filter().map_or((RET_KILL_PROCESS, None), |newest| combine(newest, data));
+    let action = Action::of(value);
+    let sigsys = Sigsys {
+        errno: action::data(value),
+        call_addr: data.instruction_pointer,
+        syscall: data.nr,
+        arch: data.arch,
+    };
+    let (verdict, signal) = match action {
+        Action::Allow | Action::Log => (Verdict::Proceed, 0),
+        Action::Errno => (Verdict::Return(i32::from(sigsys.errno.min(MAX_ERRNO)).wrapping_neg()), 0),
+        Action::Trap => (Verdict::Trap(sigsys), 0),
+        Action::Trace if pass == Pass::AfterTracer => {
+            return Decision { verdict: Verdict::Proceed, log: None };
+        }
+        Action::Trace => (Verdict::Trace { message: sigsys.errno }, 0),
+        // Nobody can have a listener yet, and Linux without one says this.
+        Action::UserNotif => (Verdict::Return(Errno::ENOSYS.into_raw().wrapping_neg()), 0),
+        Action::KillThread => (Verdict::KillThread(sigsys), SIGSYS),
+        Action::KillProcess | Action::Unknown(_) => (Verdict::KillProcess(sigsys), SIGSYS),
+    };
+    if signal != 0 {
+        state.die();
+    }
+    let requested = winner.is_some_and(Filter::logs);
+    let log = logged.logs(action, requested).then(|| entry(data, signal, value & RET_ACTION_FULL));
+    Decision { verdict, log }
+}
+
+/// The return value of a stack of filters, and the filter it is from, `None` if all allow.
+///
+/// Every filter runs, the newest first. The lowest action wins, compared as signed numbers, and among equal
+/// ones the newest (`seccomp_run_filters`).
+pub fn combine<'f>(newest: &'f Filter, data: &SeccompData) -> (u32, Option<&'f Filter>) {
+    newest.newest_first().fold((RET_ALLOW, None), |(value, winner), filter| {
+        let this = filter.program().run(data);
+        if action::precedence(this) < action::precedence(value) {
+            (this, Some(filter))
+        } else {
+            (value, winner)
+        }
+    })
+}
+
+fn entry(data: &SeccompData, signal: i32, code: u32) -> LogEntry {
+    LogEntry { signal, code, nr: data.nr, arch: data.arch, instruction_pointer: data.instruction_pointer }
+}

@@ -1,0 +1,191 @@
+//! Installing a filter (`seccomp_set_mode_filter`), in Linux's order of refusals.
+
+use alloc::vec::Vec;
+use core::error::Error;
+use core::fmt;
+
+use cbpf_translator::cbpf::MAX_INSNS;
+use cbpf_translator::{CheckError, OutOfMemory, SockFilter, check};
+use seccomp_runtime::Loaded;
+
+use crate::arch::Arch;
+use crate::filter::Detached;
+use crate::kernel::{Fault, GroupLock, Interrupted, Kernel, Thread};
+use crate::tsync;
+use crate::uapi::{FilterFlags, SockFprog};
+
+/// How an installation ended without an error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Installed {
+    /// The filter is installed.
+    Yes,
+    /// Nothing has changed: TSYNC was asked for, and this thread has filters that the caller has not.
+    Diverged(i32),
+}
+
+/// Why a filter was not installed, in the order in which Linux looks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum InstallError {
+    /// A flag that is not known.
+    Flags(u32),
+    /// The `sock_fprog` or the program cannot be read.
+    Fault,
+    /// A program of this length cannot be installed.
+    Length(u16),
+    /// Neither no_new_privs nor CAP_SYS_ADMIN.
+    Denied,
+    /// The pointer to the program is null.
+    NullProgram,
+    /// The program is not one that seccomp takes.
+    Program(CheckError),
+    /// There is no memory.
+    OutOfMemory,
+    /// A fatal signal came while the caller waited for the other threads.
+    Interrupted,
+    /// The thread is in a mode in which it cannot have filters.
+    Mode,
+    /// The thread's filters would count more than [`MAX_INSNS_PER_PATH`](crate::filter::MAX_INSNS_PER_PATH)
+    /// instructions.
+    PathTooLong,
+    /// As [`Installed::Diverged`], where the caller asked for an error instead.
+    Diverged,
+}
+
+/// Installs the filter that `fprog` (a user address) describes for the calling thread, and with
+/// [`FilterFlags::TSYNC`] for all threads of its process. `entry` is the entry the call came through; it
+/// says how wide the pointers of `sock_fprog` are.
+///
+/// All or nothing: an error, or [`Installed::Diverged`], leaves every thread as it was. Allocates, reads user
+/// memory and calls [`Kernel::exec_memory`] before it takes the group's lock.
+///
+/// # Errors
+///
+/// The first reason in the order of [`InstallError`]'s variants.
+pub fn install<K: Kernel>(
+    kernel: &K,
+    entry: Arch,
+    flags: u32,
+    fprog: u64,
+) -> Result<Installed, InstallError> {
+    let flags = FilterFlags::from_bits(flags).ok_or(InstallError::Flags(flags))?;
+    let program = read_program(kernel, entry, fprog)?;
+    let checked = check(program).map_err(InstallError::from)?;
+    let loaded = Loaded::load(checked, kernel.engine(), kernel.exec_memory())?;
+    let mut node = Detached::new(loaded, flags.contains(FilterFlags::LOG));
+
+    let tsync = flags.contains(FilterFlags::TSYNC);
+    let lock = if tsync { GroupLock::ThreadSync } else { GroupLock::Install };
+    let caller = kernel.current();
+    let state = caller.seccomp();
+    let installed = kernel.with_group(lock, |group| {
+        state.may_filter().map_err(|_| InstallError::Mode)?;
+        let filter = node.attach(state.share_filter()).map_err(|_| InstallError::PathTooLong)?;
+        if tsync && let Some(tid) = tsync::diverged(group, state) {
+            return if flags.contains(FilterFlags::TSYNC_ESRCH) {
+                Err(InstallError::Diverged)
+            } else {
+                Ok(Installed::Diverged(tid))
+            };
+        }
+        state.grow(filter.clone()).map_err(|_| InstallError::Mode)?;
+        if tsync {
+            tsync::synchronise(group, caller, &filter);
+        }
+        Ok(Installed::Yes)
+    })??;
+    if installed == Installed::Yes {
+        kernel.entered_filter(flags.contains(FilterFlags::SPEC_ALLOW));
+    }
+    Ok(installed)
+}
+
+/// Copies the program in: the checks of its length and of the caller's right come before its memory is
+/// touched (`seccomp_prepare_user_filter`, `seccomp_prepare_filter`).
+fn read_program<K: Kernel>(kernel: &K, entry: Arch, fprog: u64) -> Result<Vec<SockFilter>, InstallError> {
+    let fprog = read_fprog(kernel, entry, fprog)?;
+    let len = usize::from(fprog.len);
+    if len == 0 || len > MAX_INSNS {
+        return Err(InstallError::Length(fprog.len));
+    }
+    if !kernel.current().no_new_privs() && !kernel.may_install() {
+        return Err(InstallError::Denied);
+    }
+    if fprog.filter == 0 {
+        return Err(InstallError::NullProgram);
+    }
+    let mut insns = Vec::new();
+    insns.try_reserve_exact(len).map_err(|_| InstallError::OutOfMemory)?;
+    // By pages of instructions, so that the copy needs no second buffer of the program's size.
+    let mut buffer = [0; 64 * SockFilter::SIZE];
+    let mut address = fprog.filter;
+    let mut left = len.saturating_mul(SockFilter::SIZE);
+    while left > 0 {
+        let now = left.min(buffer.len());
+        let part = buffer.get_mut(..now).unwrap_or_default();
+        kernel.read_user(address, part)?;
+        insns.extend(part.as_chunks().0.iter().copied().map(SockFilter::from_ne_bytes));
+        // A program that runs past the end of the address space cannot be read.
+        address = address.checked_add(now as u64).ok_or(InstallError::Fault)?;
+        left = left.saturating_sub(now);
+    }
+    Ok(insns)
+}
+
+fn read_fprog<K: Kernel>(kernel: &K, entry: Arch, address: u64) -> Result<SockFprog, Fault> {
+    if entry.is_compat() {
+        let mut bytes = [0; SockFprog::COMPAT_SIZE];
+        kernel.read_user(address, &mut bytes)?;
+        Ok(SockFprog::compat(bytes))
+    } else {
+        let mut bytes = [0; SockFprog::NATIVE_SIZE];
+        kernel.read_user(address, &mut bytes)?;
+        Ok(SockFprog::native(bytes))
+    }
+}
+
+impl From<Fault> for InstallError {
+    fn from(_: Fault) -> Self {
+        Self::Fault
+    }
+}
+
+impl From<Interrupted> for InstallError {
+    fn from(_: Interrupted) -> Self {
+        Self::Interrupted
+    }
+}
+
+impl From<OutOfMemory> for InstallError {
+    fn from(_: OutOfMemory) -> Self {
+        Self::OutOfMemory
+    }
+}
+
+impl From<CheckError> for InstallError {
+    fn from(error: CheckError) -> Self {
+        match error {
+            CheckError::OutOfMemory => Self::OutOfMemory,
+            error => Self::Program(error),
+        }
+    }
+}
+
+impl fmt::Display for InstallError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Flags(flags) => write!(f, "unknown flags in {flags:#x}"),
+            Self::Fault => Fault.fmt(f),
+            Self::Length(len) => CheckError::Length(usize::from(*len)).fmt(f),
+            Self::Denied => f.write_str("neither no_new_privs nor CAP_SYS_ADMIN"),
+            Self::NullProgram => f.write_str("the pointer to the program is null"),
+            Self::Program(error) => error.fmt(f),
+            Self::OutOfMemory => OutOfMemory.fmt(f),
+            Self::Interrupted => Interrupted.fmt(f),
+            Self::Mode => f.write_str("the thread's mode does not allow a filter"),
+            Self::PathTooLong => f.write_str("the thread's filters would be too long together"),
+            Self::Diverged => f.write_str("a thread has filters that the caller has not"),
+        }
+    }
+}
+
+impl Error for InstallError {}

@@ -1,0 +1,124 @@
+//! What a kernel gives this crate. None of it is called from [`evaluate`](crate::evaluate).
+
+use core::error::Error;
+use core::fmt;
+use core::ops::ControlFlow;
+
+use seccomp_runtime::{EngineKind, ExecMemory};
+
+use crate::state::ThreadState;
+
+/// The kernel, as the calling thread sees it.
+///
+/// Locks: this crate takes none of its own. It calls [`with_group`](Self::with_group) with no lock held and
+/// calls nothing but [`Thread`] and [`ThreadGroup`] inside it.
+pub trait Kernel {
+    /// A thread.
+    type Thread: Thread;
+    /// The caller's thread group while its lock is held.
+    type Group: ThreadGroup<Thread = Self::Thread>;
+
+    /// The calling thread.
+    fn current(&self) -> &Self::Thread;
+
+    /// Fills `into` from the caller's memory at `address`. May sleep.
+    ///
+    /// # Errors
+    ///
+    /// Not all of it can be read.
+    fn read_user(&self, address: u64, into: &mut [u8]) -> Result<(), Fault>;
+
+    /// Writes `from` to the caller's memory at `address`. May sleep.
+    ///
+    /// # Errors
+    ///
+    /// Not all of it can be written.
+    fn write_user(&self, address: u64, from: &[u8]) -> Result<(), Fault>;
+
+    /// Whether the caller has CAP_SYS_ADMIN in its own user namespace. Asked only of callers without
+    /// no_new_privs; leaves no audit trace.
+    fn may_install(&self) -> bool;
+
+    /// Calls `f` with the caller's thread group locked: until it returns, no thread of the group is born,
+    /// dies, or changes its seccomp state, and for [`GroupLock::ThreadSync`] none executes another program.
+    /// The lock may be a spin lock: `f` does not sleep and does not free.
+    ///
+    /// # Errors
+    ///
+    /// A fatal signal interrupted the wait for the lock; `f` was not called.
+    fn with_group<R>(&self, lock: GroupLock, f: impl FnOnce(&Self::Group) -> R) -> Result<R, Interrupted>;
+
+    /// Where filters' machine code goes. [`NoExecMemory`](seccomp_runtime::NoExecMemory) if nowhere.
+    fn exec_memory(&self) -> &dyn ExecMemory;
+
+    /// The engine that new filters run on.
+    fn engine(&self) -> EngineKind {
+        EngineKind::DEFAULT
+    }
+
+    /// The caller entered strict mode: on x86, `rdtsc` is to fault from now on (`disable_TSC`).
+    fn entered_strict(&self) {}
+
+    /// The caller entered filter mode or installed another filter; unless `allow_speculation`, speculation
+    /// mitigations are to be switched on where the kernel does so (`arch_seccomp_spec_mitigate`).
+    fn entered_filter(&self, allow_speculation: bool) {
+        let _ = allow_speculation;
+    }
+}
+
+/// A thread of the caller's process, the caller included.
+pub trait Thread {
+    /// Its seccomp state.
+    fn seccomp(&self) -> &ThreadState;
+
+    /// Its id, as the caller sees it.
+    fn tid(&self) -> i32;
+
+    /// Whether no_new_privs is set.
+    fn no_new_privs(&self) -> bool;
+
+    /// Sets no_new_privs. Called under the group's lock.
+    fn set_no_new_privs(&self);
+}
+
+/// A locked thread group.
+pub trait ThreadGroup {
+    /// A thread.
+    type Thread: Thread;
+
+    /// Calls `f` with each live thread but the caller until it breaks. Threads that are exiting are left out.
+    fn for_each_sibling(&self, f: &mut dyn FnMut(&Self::Thread) -> ControlFlow<()>);
+}
+
+/// What the group's lock has to keep out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum GroupLock {
+    /// Threads being born or dying, and other changes of seccomp state (`siglock`).
+    Install,
+    /// That, and other threads executing a program (`cred_guard_mutex`).
+    ThreadSync,
+}
+
+/// User memory that is not there, or not to be accessed that way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fault;
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("user memory cannot be accessed")
+    }
+}
+
+impl Error for Fault {}
+
+/// A fatal signal is pending.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Interrupted;
+
+impl fmt::Display for Interrupted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("interrupted by a fatal signal")
+    }
+}
+
+impl Error for Interrupted {}

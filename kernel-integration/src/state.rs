@@ -1,0 +1,120 @@
+//! What seccomp knows of a thread, and every way it can change.
+
+use alloc::sync::Arc;
+use core::sync::atomic::{AtomicU8, Ordering};
+
+use crate::filter::Filter;
+use crate::leaf::{Leaf, NotDescendant};
+
+/// A thread's seccomp mode, the `Seccomp:` line of `/proc/PID/status`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum Mode {
+    /// Every call is allowed.
+    Disabled = 0,
+    /// Read, write, exit and return from a signal handler.
+    Strict = 1,
+    /// Filters decide.
+    Filter = 2,
+    /// The thread was killed and must not run again.
+    Dead = 3,
+}
+
+/// The thread is in a mode from which there is no way to the one asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ModeConflict;
+
+/// A thread's seccomp state. The kernel keeps one in each thread.
+///
+/// Its own thread reads it at every system call; threads of the same process may change it at the same time
+/// (TSYNC), one at a time under the group's lock. All transitions are here: disabled to strict or filter,
+/// filter to filter with a descendant of the old one, anything to dead.
+#[derive(Debug, Default)]
+pub struct ThreadState {
+    // Set after the leaf, so that whoever sees filter mode finds a filter.
+    mode: AtomicU8,
+    leaf: Leaf,
+}
+
+impl ThreadState {
+    /// A thread without seccomp.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The state of a new thread or process whose parent has this one (`copy_seccomp`).
+    ///
+    /// Call it under the lock of [`Kernel::with_group`](crate::Kernel::with_group) and publish the new thread
+    /// before that lock is released, or a TSYNC in between misses it. execve keeps the state as it is.
+    #[must_use]
+    pub fn inherit(&self) -> Self {
+        let mode = AtomicU8::new(self.mode.load(Ordering::Acquire));
+        Self { mode, leaf: Leaf::new(self.leaf.share()) }
+    }
+
+    /// The mode.
+    #[inline]
+    pub fn mode(&self) -> Mode {
+        match self.mode.load(Ordering::Acquire) {
+            0 => Mode::Disabled,
+            1 => Mode::Strict,
+            2 => Mode::Filter,
+            _ => Mode::Dead,
+        }
+    }
+
+    /// The newest filter. It leads to the older ones.
+    #[inline]
+    pub fn filter(&self) -> Option<&Filter> {
+        self.leaf.load()
+    }
+
+    /// The number of filters, the `Seccomp_filters:` line of `/proc/PID/status`.
+    pub fn filter_count(&self) -> u32 {
+        self.filter().map_or(0, Filter::count)
+    }
+
+    /// The newest filter, to put another on top of it.
+    pub(crate) fn share_filter(&self) -> Option<Arc<Filter>> {
+        self.leaf.share()
+    }
+
+    /// Whether filter mode can be entered or grown (`seccomp_may_assign_mode`).
+    pub(crate) fn may_filter(&self) -> Result<(), ModeConflict> {
+        match self.mode() {
+            Mode::Disabled | Mode::Filter => Ok(()),
+            Mode::Strict | Mode::Dead => Err(ModeConflict),
+        }
+    }
+
+    /// Enters strict mode.
+    pub(crate) fn enter_strict(&self) -> Result<(), ModeConflict> {
+        match self.become_mode(Mode::Disabled, Mode::Strict) {
+            Ok(()) => Ok(()),
+            Err(Mode::Strict) => Ok(()),
+            Err(_) => Err(ModeConflict),
+        }
+    }
+
+    /// Puts a filter on top of the present one and enters filter mode.
+    pub(crate) fn grow(&self, filter: Arc<Filter>) -> Result<(), ModeConflict> {
+        self.may_filter()?;
+        self.leaf.grow(filter).map_err(|NotDescendant| ModeConflict)?;
+        match self.become_mode(Mode::Disabled, Mode::Filter) {
+            Ok(()) | Err(Mode::Filter) => Ok(()),
+            Err(_) => Err(ModeConflict),
+        }
+    }
+
+    /// The thread is being killed: whatever it calls from now on kills it again.
+    pub(crate) fn die(&self) {
+        self.mode.store(Mode::Dead as u8, Ordering::Release);
+    }
+
+    fn become_mode(&self, from: Mode, to: Mode) -> Result<(), Mode> {
+        self.mode
+            .compare_exchange(from as u8, to as u8, Ordering::AcqRel, Ordering::Acquire)
+            .map(|_| ())
+            .map_err(|_| self.mode())
+    }
+}
