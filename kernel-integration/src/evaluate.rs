@@ -19,8 +19,8 @@ const SIGSYS: i32 = 31;
 pub enum Verdict {
     /// Run the call.
     Proceed,
-    /// Do not run it; it returns this: 0, or an errno from -1 to -4095, as it stands. It is not an
-    /// interrupted call: the kernel must not restart it, whatever the number.
+    /// Do not run it; it returns this: 0, or an errno from -1 to -4095, as it stands. A kernel whose calls
+    /// say EINTR when a signal interrupted them must not take this one for such a call and restart it.
     Return(i32),
     /// Do not run it. Restore the registers to what they were at entry (the return register holds the number
     /// again where they are one), then force this SIGSYS on the thread: if the signal is blocked or ignored,
@@ -64,6 +64,9 @@ pub struct Sigsys {
 pub struct Decision {
     /// What to do.
     pub verdict: Verdict,
+    /// The filters' return value that this follows from. Strict mode counts as ALLOW or KILL_THREAD, no mode
+    /// as ALLOW.
+    pub value: u32,
     /// What to log.
     pub log: Option<LogEntry>,
 }
@@ -77,6 +80,8 @@ pub enum Pass {
     AfterTracer,
 }
 
+const PROCEED: Decision = Decision { verdict: Verdict::Proceed, value: RET_ALLOW, log: None };
+
 /// Decides about one system call of the thread that has `state`.
 ///
 /// Whatever is missing or broken denies: filter mode without a filter, a failing engine and an action that
@@ -85,22 +90,22 @@ pub enum Pass {
 /// Takes no lock, counts no reference, and allocates only if a filter runs on rbpf's interpreter.
 pub fn evaluate(state: &ThreadState, data: &SeccompData, pass: Pass, logged: LogMask) -> Decision {
     match state.mode() {
-        Mode::Disabled => Decision { verdict: Verdict::Proceed, log: None },
+        Mode::Disabled => PROCEED,
         Mode::Strict => strict(state, data, logged),
         Mode::Filter => filtered(state, data, pass, logged),
         // It was told to die and calls again: Linux warns and sends SIGKILL.
-        Mode::Dead => Decision { verdict: Verdict::KillStrict, log: None },
+        Mode::Dead => Decision { verdict: Verdict::KillStrict, value: RET_KILL_THREAD, log: None },
     }
 }
 
 /// `__secure_computing_strict`.
 fn strict(state: &ThreadState, data: &SeccompData, logged: LogMask) -> Decision {
     if Arch::of_call(data.arch, data.nr).is_some_and(|arch| arch.strict_allows(data.nr)) {
-        return Decision { verdict: Verdict::Proceed, log: None };
+        return PROCEED;
     }
     state.die();
     let log = logged.logs(Action::KillThread, true).then(|| entry(data, SIGKILL, RET_KILL_THREAD));
-    Decision { verdict: Verdict::KillStrict, log }
+    Decision { verdict: Verdict::KillStrict, value: RET_KILL_THREAD, log }
 }
 
 /// `__seccomp_filter`.
@@ -118,7 +123,7 @@ fn filtered(state: &ThreadState, data: &SeccompData, pass: Pass, logged: LogMask
         Action::Errno => (Verdict::Return(i32::from(sigsys.errno.min(MAX_ERRNO)).wrapping_neg()), 0),
         Action::Trap => (Verdict::Trap(sigsys), 0),
         Action::Trace if pass == Pass::AfterTracer => {
-            return Decision { verdict: Verdict::Proceed, log: None };
+            return Decision { verdict: Verdict::Proceed, value, log: None };
         }
         Action::Trace => (Verdict::Trace { message: sigsys.errno }, 0),
         // Nobody can have a listener yet, and Linux without one says this.
@@ -131,24 +136,53 @@ fn filtered(state: &ThreadState, data: &SeccompData, pass: Pass, logged: LogMask
     }
     let requested = winner.is_some_and(Filter::logs);
     let log = logged.logs(action, requested).then(|| entry(data, signal, value & RET_ACTION_FULL));
-    Decision { verdict, log }
+    Decision { verdict, value, log }
 }
 
 /// The return value of a stack of filters, and the filter it is from, `None` if all allow.
 ///
-/// Every filter runs, the newest first. The lowest action wins, compared as signed numbers, and among equal
-/// ones the newest (`seccomp_run_filters`).
+/// Every filter runs, the newest first, and the [`strictest`] answer counts (`seccomp_run_filters`).
 pub fn combine<'f>(newest: &'f Filter, data: &SeccompData) -> (u32, Option<&'f Filter>) {
-    newest.newest_first().fold((RET_ALLOW, None), |(value, winner), filter| {
-        let this = filter.program().run(data);
-        if action::precedence(this) < action::precedence(value) {
-            (this, Some(filter))
-        } else {
-            (value, winner)
+    let returned = newest.newest_first().map(|filter| (filter.program().run(data), filter));
+    match strictest(returned) {
+        Some((value, filter)) if action::precedence(value) < action::precedence(RET_ALLOW) => {
+            (value, Some(filter))
         }
-    })
+        _ => (RET_ALLOW, None),
+    }
+}
+
+/// Which of several filters' return values counts, and what stands beside it. The newest filter's comes first.
+///
+/// The lowest action wins, compared as signed numbers, and among equal ones the newest. Data does not count.
+/// `None` if there are no values.
+pub fn strictest<T>(returned: impl IntoIterator<Item = (u32, T)>) -> Option<(u32, T)> {
+    // Of equal elements the first is the minimum.
+    returned.into_iter().min_by_key(|(value, _)| action::precedence(*value))
 }
 
 fn entry(data: &SeccompData, signal: i32, code: u32) -> LogEntry {
     LogEntry { signal, code, nr: data.nr, arch: data.arch, instruction_pointer: data.instruction_pointer }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_lowest_signed_action_wins_and_among_equal_ones_the_newest() {
+        let rows: [(&[u32], _); 7] = [
+            (&[], None),
+            (&[0x7fff_1234], Some((0x7fff_1234, 0))),
+            (&[RET_ALLOW, 0x0005_0001, 0x7ffc_0000], Some((0x0005_0001, 1))),
+            (&[0x0005_0002, 0x0005_0001], Some((0x0005_0002, 0))),
+            (&[RET_KILL_THREAD, RET_KILL_PROCESS], Some((RET_KILL_PROCESS, 1))),
+            // Unknown actions have their place by value: this one is between KILL_THREAD and TRAP.
+            (&[0x0003_0000, 0x0001_0000, RET_ALLOW], Some((0x0001_0000, 1))),
+            (&[RET_KILL_PROCESS, 0x8001_0000, RET_KILL_THREAD], Some((RET_KILL_PROCESS, 0))),
+        ];
+        for (values, winner) in rows {
+            assert_eq!(strictest(values.iter().copied().zip(0..)), winner, "{values:x?}");
+        }
+    }
 }

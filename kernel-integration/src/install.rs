@@ -5,7 +5,7 @@ use core::error::Error;
 use core::fmt;
 
 use cbpf_translator::cbpf::MAX_INSNS;
-use cbpf_translator::{CheckError, OutOfMemory, SockFilter, check};
+use cbpf_translator::{CheckError, Checked, OutOfMemory, SockFilter, check};
 use seccomp_runtime::Loaded;
 
 use crate::arch::Arch;
@@ -69,8 +69,20 @@ pub fn install<K: Kernel>(
 ) -> Result<Installed, InstallError> {
     let flags = FilterFlags::from_bits(flags).ok_or(InstallError::Flags(flags))?;
     let program = read_program(kernel, entry, fprog)?;
-    let checked = check(program).map_err(InstallError::from)?;
-    let loaded = Loaded::load(checked, kernel.engine(), kernel.exec_memory())?;
+    attach(kernel, check(program)?, flags)
+}
+
+/// As [`install`], with a program that the kernel itself has, and without asking for the caller's right.
+///
+/// # Errors
+///
+/// Those of [`install`] from [`InstallError::OutOfMemory`] on.
+pub fn attach<K: Kernel>(
+    kernel: &K,
+    program: Checked,
+    flags: FilterFlags,
+) -> Result<Installed, InstallError> {
+    let loaded = Loaded::load(program, kernel.engine(), kernel.exec_memory())?;
     let mut node = Detached::new(loaded, flags.contains(FilterFlags::LOG));
 
     let tsync = flags.contains(FilterFlags::TSYNC);

@@ -49,11 +49,11 @@ mod tsync;
 pub mod uapi;
 
 pub use action::Action;
-pub use arch::Arch;
+pub use arch::{Arch, X32_SYSCALL_BIT};
 pub use audit::{LogEntry, LogMask};
-pub use evaluate::{Decision, Pass, Sigsys, Verdict, combine, evaluate};
+pub use evaluate::{Decision, Pass, Sigsys, Verdict, combine, evaluate, strictest};
 pub use filter::Filter;
-pub use install::{InstallError, Installed};
+pub use install::{InstallError, Installed, attach, install};
 pub use kernel::{Fault, GroupLock, Interrupted, Kernel, Thread, ThreadGroup};
 pub use seccomp_runtime as runtime;
 pub use state::{Mode, ModeConflict, ThreadState};
