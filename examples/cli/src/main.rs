@@ -1,2 +1,76 @@
-//! stub
-fn main() {}
+//! The command `seccomp-rbpf`: one file for each subcommand.
+
+#![deny(unsafe_code)]
+
+mod arch;
+mod assemble;
+mod check;
+mod disasm;
+mod engine;
+mod eval;
+mod filter;
+mod lift;
+mod number;
+mod output;
+mod report;
+mod return_value;
+mod run;
+mod translate;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Check, translate and evaluate seccomp filters, and run programs under them
+///
+/// A FILTER is a file of raw sock_filter bytes, or classic assembler text in the syntax of the kernel's
+/// bpf_asm with system calls, architectures and actions by name; - is standard input.
+///
+/// The exit status is 1 for a program that Linux would refuse, and 2 for everything else that fails.
+#[derive(Parser)]
+#[command(
+    name = "seccomp-rbpf",
+    version,
+    arg_required_else_help = false,
+    after_help = "\
+Examples:
+  seccomp-rbpf check deny.bpfasm
+  seccomp-rbpf eval deny.bpfasm --nr mkdir
+  seccomp-rbpf assemble deny.bpfasm -o deny.bpf
+  seccomp-rbpf run --filter deny.bpf -- mkdir x"
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    Check(check::CheckArgs),
+    Translate(translate::TranslateArgs),
+    Disasm(disasm::DisasmArgs),
+    Assemble(assemble::AssembleArgs),
+    Lift(lift::LiftArgs),
+    Eval(eval::EvalArgs),
+    Run(run::RunArgs),
+    #[command(name = run::LAUNCH, hide = true)]
+    Launch(run::LaunchArgs),
+}
+
+fn main() -> ExitCode {
+    let command = match Cli::try_parse() {
+        Ok(cli) => cli.command,
+        Err(error) => return report::usage(&error).into(),
+    };
+    let status = match command {
+        Command::Check(args) => check::run(&args),
+        Command::Translate(args) => translate::run(&args),
+        Command::Disasm(args) => disasm::run(&args),
+        Command::Assemble(args) => assemble::run(&args),
+        Command::Lift(args) => lift::run(&args),
+        Command::Eval(args) => eval::run(&args),
+        Command::Run(args) => run::run(args),
+        Command::Launch(args) => run::launch(&args),
+    };
+    status.unwrap_or_else(|error| report::error(&error).into())
+}

@@ -1,0 +1,46 @@
+//! `check`: whether Linux would accept a filter.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use cbpf_translator::translate;
+use seccomp_kernel::Arch;
+
+use crate::filter::Name;
+use crate::{arch, filter, output, report};
+
+/// Check filters as Linux does when they are installed
+///
+/// Prints the length of each that Linux would accept, and of its translation. The exit status is 1 if it
+/// would refuse one, and 2 if one cannot be read.
+#[derive(clap::Args)]
+#[command(after_help = "Example:\n  seccomp-rbpf check deny.bpfasm browser.bpf")]
+pub struct CheckArgs {
+    /// Raw sock_filter bytes or assembler text; - is standard input
+    #[arg(value_name = "FILTER", required = true)]
+    filters: Vec<PathBuf>,
+    /// Whose numbers the names of system calls in assembler text have
+    #[arg(long, value_parser = arch::parser(), default_value = arch::DEFAULT)]
+    arch: Arch,
+}
+
+pub fn run(args: &CheckArgs) -> anyhow::Result<ExitCode> {
+    filter::stdin_once(args.filters.iter().map(PathBuf::as_path))?;
+    let mut worst = 0;
+    for path in &args.filters {
+        match lengths(path, args.arch) {
+            Ok((classic, ebpf)) => {
+                let name = if args.filters.len() > 1 { format!("{}: ", Name(path)) } else { String::new() };
+                output::text(format_args!("{name}ok: {classic} classic, {ebpf} eBPF instructions\n"))?;
+            }
+            Err(error) => worst = worst.max(report::error(&error)),
+        }
+    }
+    Ok(worst.into())
+}
+
+/// Instructions of a filter and of its translation.
+fn lengths(path: &Path, arch: Arch) -> anyhow::Result<(usize, usize)> {
+    let checked = filter::load_checked(path, arch)?;
+    Ok((checked.insns().len(), translate(&checked)?.insns().len()))
+}

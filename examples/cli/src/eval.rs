@@ -1,0 +1,105 @@
+//! `eval`: what a stack of filters decides.
+
+mod batch;
+mod engines;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Context, anyhow};
+use seccomp_kernel::{Action, Arch};
+use seccomp_runtime::{EngineKind, SeccompData};
+
+use crate::filter::Name;
+use crate::number::NumberError;
+use crate::return_value::ReturnValue;
+use crate::{arch, filter, number, output};
+use engines::{Engines, Selection};
+
+/// Show what filters decide about a system call
+///
+/// Several filters stack as on a thread that installed them in this order: all run, the strictest action
+/// wins, and of equal ones that of the newest filter, the last.
+///
+/// Numbers are decimal, or hexadecimal with 0x; a minus gives the two's complement.
+#[derive(clap::Args)]
+#[command(after_help = "\
+Examples:
+  seccomp-rbpf eval deny.bpfasm --nr mkdir
+  seccomp-rbpf eval old.bpf new.bpf --nr 257 --args -100,0x7ffe0000,0
+  seccomp-rbpf eval deny.bpf --batch calls.txt --engine all")]
+pub struct EvalArgs {
+    /// Raw sock_filter bytes or assembler text, the oldest filter first; - is standard input
+    #[arg(value_name = "FILTER", required = true)]
+    filters: Vec<PathBuf>,
+    /// The system call, a number or a name
+    #[arg(long, allow_hyphen_values = true, required_unless_present = "batch")]
+    nr: Option<String>,
+    /// The system call entry: what the filters see as arch, and whose numbers names have
+    #[arg(long, value_parser = arch::parser(), default_value = arch::DEFAULT)]
+    arch: Arch,
+    /// The instruction pointer
+    #[arg(long, allow_hyphen_values = true, value_parser = address, default_value = "0")]
+    ip: u64,
+    /// Up to six arguments, separated by commas, the rest are 0; 64 bits each, whatever the arch
+    #[arg(long, allow_hyphen_values = true, value_parser = arguments, default_value = "0")]
+    args: [u64; 6],
+    /// What runs the filters; `all` compares the engines
+    #[arg(long, value_parser = engines::parser(), default_value = EngineKind::DEFAULT.name())]
+    engine: Selection,
+    /// Calls to decide about, one a line; - is standard input
+    ///
+    /// A line is `arch nr ip a0 a1 a2 a3 a4 a5`: nr decimal, the others hexadecimal, arch an AUDIT_ARCH
+    /// value such as c000003e. Each gives one line, the return value in hexadecimal.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["nr", "ip", "args"])]
+    batch: Option<PathBuf>,
+}
+
+pub fn run(args: &EvalArgs) -> anyhow::Result<ExitCode> {
+    filter::stdin_once(args.filters.iter().chain(&args.batch).map(PathBuf::as_path))?;
+    let engines = Engines::load(&args.filters, args.arch, args.engine)?;
+    match (&args.batch, &args.nr) {
+        (Some(calls), _) => batch::run(&engines, calls)?,
+        (None, nr) => {
+            let nr = nr.as_deref().context("--nr or --batch is needed")?;
+            let data = SeccompData {
+                nr: syscall(nr, args.arch)?,
+                arch: args.arch.audit_arch(),
+                instruction_pointer: args.ip,
+                args: args.args,
+            };
+            let (value, winner) = engines.decide(&data)?;
+            // Where all allow, no filter decides.
+            let from = if args.filters.len() > 1 && Action::of(value) != Action::Allow {
+                format!(" from {}", Name(winner))
+            } else {
+                String::new()
+            };
+            output::text(format_args!("{}{from}\n", ReturnValue(value)))?;
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The number of a system call that is given by number or name.
+fn syscall(text: &str, arch: Arch) -> anyhow::Result<i32> {
+    match number::syscall(text) {
+        Err(NumberError::Malformed) => arch
+            .syscall_number(text)
+            .ok_or_else(|| anyhow!("--nr {text:?}: neither a number nor a system call of {}", arch.name())),
+        nr => nr.with_context(|| format!("--nr {text}")),
+    }
+}
+
+fn address(text: &str) -> Result<u64, NumberError> {
+    number::parse(text, u64::BITS)
+}
+
+fn arguments(text: &str) -> Result<[u64; 6], String> {
+    let mut args = [0; 6];
+    for (index, text) in text.split(',').enumerate() {
+        let arg = args.get_mut(index).ok_or("a system call has six arguments")?;
+        *arg = number::parse(text, u64::BITS).map_err(|error| format!("argument {index}: {error}"))?;
+    }
+    Ok(args)
+}

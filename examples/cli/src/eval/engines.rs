@@ -1,0 +1,142 @@
+//! A stack of filters on one engine or on each.
+
+use std::fmt::Write;
+use std::iter;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, anyhow};
+use cbpf_translator::Checked;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use seccomp_kernel::{Arch, strictest};
+use seccomp_rbpf::exec_memory::HostExecMemory;
+use seccomp_runtime::{EngineKind, Loaded, SeccompData};
+
+use crate::filter::{self, Name};
+
+/// `--engine`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Selection {
+    /// This engine.
+    One(EngineKind),
+    /// Every engine that the machine has, to compare them.
+    All,
+}
+
+const ALL: &str = "all";
+
+/// Parses an engine's name, or `all`.
+pub fn parser() -> impl TypedValueParser<Value = Selection> {
+    let names = EngineKind::ALL.map(EngineKind::name).into_iter().chain(iter::once(ALL));
+    PossibleValuesParser::new(names).map(|name| {
+        let kind = EngineKind::ALL.into_iter().find(|kind| kind.name() == name);
+        kind.map_or(Selection::All, Selection::One)
+    })
+}
+
+/// Filters, loaded into each engine of a [`Selection`].
+pub struct Engines {
+    /// The filters' names, the newest first.
+    paths: Vec<PathBuf>,
+    stacks: Vec<Stack>,
+}
+
+impl Engines {
+    /// Loads filters, the oldest first.
+    ///
+    /// # Errors
+    ///
+    /// A filter is refused, or a selected engine cannot run it.
+    pub fn load(paths: &[PathBuf], arch: Arch, selection: Selection) -> anyhow::Result<Self> {
+        let paths: Vec<_> = paths.iter().rev().cloned().collect();
+        let filters: Vec<_> =
+            paths.iter().map(|path| filter::load_checked(path, arch)).collect::<anyhow::Result<_>>()?;
+        let stacks = match selection {
+            Selection::One(kind) => vec![Stack::load(kind, &filters)?],
+            Selection::All => EngineKind::ALL
+                .into_iter()
+                .filter(|kind| *kind != EngineKind::Jit || cfg!(target_arch = "x86_64"))
+                .map(|kind| Stack::load(kind, &filters))
+                .collect::<anyhow::Result<_>>()?,
+        };
+        Ok(Self { paths, stacks })
+    }
+
+    /// The filters' return value for a call, and the filter that it is from.
+    ///
+    /// # Errors
+    ///
+    /// The engines disagree.
+    #[inline]
+    pub fn decide(&self, data: &SeccompData) -> anyhow::Result<(u32, &Path)> {
+        let (first, others) = self.stacks.split_first().context("no engine")?;
+        let decision = first.run(data);
+        if others.iter().any(|other| other.run(data) != decision) {
+            return Err(self.disagreement(data));
+        }
+        let (value, index) = decision.context("no filter")?;
+        Ok((value, &self.paths[index]))
+    }
+
+    #[cold]
+    fn disagreement(&self, data: &SeccompData) -> anyhow::Error {
+        let mut text = String::from("the engines disagree:");
+        for stack in &self.stacks {
+            let value = stack.run(data).map_or(String::new(), |(value, _)| format!(" {value:#010x}"));
+            // A string takes everything.
+            let _ = write!(text, " {}{value},", stack.kind.name());
+        }
+        let SeccompData { nr, arch, instruction_pointer, args } = data;
+        let _ = write!(text, " for nr {nr} arch {arch:#x} ip {instruction_pointer:#x} args {args:x?}");
+        let names: Vec<_> = self.paths.iter().rev().map(|path| Name(path).to_string()).collect();
+        anyhow!("{text} and filters {}", names.join(" "))
+    }
+}
+
+/// Filters on one engine.
+struct Stack {
+    kind: EngineKind,
+    newest_first: Vec<Loaded>,
+}
+
+impl Stack {
+    fn load(kind: EngineKind, newest_first: &[Checked]) -> anyhow::Result<Self> {
+        let load = |filter: &Checked| {
+            let loaded = Loaded::load(filter.clone(), kind, &HostExecMemory)?;
+            loaded.fell_back().map_or(Ok(loaded), |error| Err(anyhow!("{error}")))
+        };
+        let loaded = newest_first.iter().map(load).collect::<anyhow::Result<_>>();
+        Ok(Self { kind, newest_first: loaded.with_context(|| format!("engine {}", kind.name()))? })
+    }
+
+    /// The return value that counts, and the index of its filter.
+    #[inline]
+    fn run(&self, data: &SeccompData) -> Option<(u32, usize)> {
+        strictest(self.newest_first.iter().map(|filter| filter.run(data)).zip(0..))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use cbpf_translator::{SockFilter, check};
+
+    #[test]
+    fn a_disagreement_names_engines_call_and_filters() {
+        let stack = |kind, value| {
+            let filter = check(vec![SockFilter::new(0x06, 0, 0, value)]).unwrap();
+            Stack::load(kind, &[filter]).unwrap()
+        };
+        let engines = |value| Engines {
+            paths: vec!["a.bpf".into()],
+            stacks: vec![stack(EngineKind::Interpreter, 1), stack(EngineKind::Native, value)],
+        };
+        let data =
+            SeccompData { nr: -1, arch: 0xc000_003e, args: [255, 0, 0, 0, 0, 1], ..Default::default() };
+        assert_eq!(engines(1).decide(&data).unwrap(), (1, Path::new("a.bpf")));
+        assert_eq!(
+            engines(2).decide(&data).unwrap_err().to_string(),
+            "the engines disagree: interpreter 0x00000001, native 0x00000002, for nr -1 arch 0xc000003e ip 0x0 \
+             args [ff, 0, 0, 0, 0, 1] and filters a.bpf"
+        );
+    }
+}

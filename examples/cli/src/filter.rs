@@ -1,0 +1,119 @@
+//! Filters from files: raw `sock_filter` bytes, or classic assembler text.
+
+use std::fmt;
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::Path;
+
+use anyhow::{Context, anyhow, bail, ensure};
+use cbpf_translator::{Checked, SockFilter, asm, check};
+use seccomp_kernel::Arch;
+
+/// The most bytes a file may have. The longest program takes 32 KiB raw, and comments are not endless.
+const MAX_FILE: u64 = 1 << 20;
+
+const ELF_MAGIC: &[u8] = b"\x7fELF";
+
+/// Loads a filter, not checked. Names of system calls in assembler text have their numbers on `arch`.
+///
+/// What the file holds decides how it is read: every raw filter that Linux accepts has control bytes, text
+/// has none.
+pub fn load(path: &Path, arch: Arch) -> anyhow::Result<Vec<SockFilter>> {
+    let bytes = read(path)?;
+    let named = path.extension().is_some_and(|extension| extension == "asm" || extension == "bpfasm");
+    let insns = if named {
+        text(&bytes).and_then(|source| assemble(source, arch))
+    } else if let Some(source) = text(&bytes).ok().filter(|source| !source.contains(is_binary)) {
+        assemble(source, arch).context("read as assembler text")
+    } else {
+        raw(&bytes)
+    };
+    insns.with_context(|| Name(path).to_string())
+}
+
+/// Loads a filter that Linux would accept.
+pub fn load_checked(path: &Path, arch: Arch) -> anyhow::Result<Checked> {
+    check(load(path, arch)?).with_context(|| Name(path).to_string())
+}
+
+/// Loads assembler text, whatever the file is called.
+pub fn load_text(path: &Path, arch: Arch) -> anyhow::Result<Vec<SockFilter>> {
+    let bytes = read(path)?;
+    text(&bytes).and_then(|source| assemble(source, arch)).with_context(|| Name(path).to_string())
+}
+
+/// The bytes of a small file that is not empty.
+pub fn read(path: &Path) -> anyhow::Result<Vec<u8>> {
+    bounded(path).with_context(|| Name(path).to_string())
+}
+
+fn bounded(path: &Path) -> anyhow::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    open(path)?.take(MAX_FILE + 1).read_to_end(&mut bytes)?;
+    ensure!(!bytes.is_empty(), "empty");
+    ensure!(bytes.len() as u64 <= MAX_FILE, "more than {} KiB, no filter is that long", MAX_FILE >> 10);
+    Ok(bytes)
+}
+
+/// Opens a file, or standard input for `-`.
+pub fn open(path: &Path) -> io::Result<Box<dyn Read>> {
+    Ok(if is_stdin(path) { Box::new(io::stdin().lock()) } else { Box::new(File::open(path)?) })
+}
+
+/// Fails if standard input is named twice: whoever reads it first leaves nothing to the other.
+pub fn stdin_once<'p>(paths: impl IntoIterator<Item = &'p Path>) -> anyhow::Result<()> {
+    let count = paths.into_iter().filter(|path| is_stdin(path)).count();
+    ensure!(count <= 1, "standard input, -, is named {count} times and can be read once");
+    Ok(())
+}
+
+fn is_stdin(path: &Path) -> bool {
+    path.as_os_str() == "-"
+}
+
+/// A file's name in messages.
+pub struct Name<'p>(pub &'p Path);
+
+impl fmt::Display for Name<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if is_stdin(self.0) { f.write_str("standard input") } else { self.0.display().fmt(f) }
+    }
+}
+
+fn text(bytes: &[u8]) -> anyhow::Result<&str> {
+    str::from_utf8(bytes).map_err(|_| anyhow!("not UTF-8 text"))
+}
+
+fn is_binary(c: char) -> bool {
+    c.is_control() && !matches!(c, '\t' | '\n' | '\r')
+}
+
+fn assemble(source: &str, arch: Arch) -> anyhow::Result<Vec<SockFilter>> {
+    let number = |name: &str| arch.syscall_number(name).map(i32::cast_unsigned);
+    // The error borrows from the source.
+    asm::assemble(source, &number).map_err(|error| anyhow!("{error}"))
+}
+
+fn raw(bytes: &[u8]) -> anyhow::Result<Vec<SockFilter>> {
+    if bytes.starts_with(ELF_MAGIC) {
+        bail!("an ELF file, not a filter");
+    }
+    Ok(whole(bytes)?.iter().copied().map(SockFilter::from_ne_bytes).collect())
+}
+
+/// The instructions in `bytes`, classic or eBPF: both take eight bytes.
+pub fn whole(bytes: &[u8]) -> anyhow::Result<&[[u8; SockFilter::SIZE]]> {
+    let (insns, rest) = bytes.as_chunks();
+    ensure!(
+        rest.is_empty(),
+        "{} bytes, not a multiple of the {} that an instruction has",
+        bytes.len(),
+        SockFilter::SIZE
+    );
+    Ok(insns)
+}
+
+/// The instructions as they stand in memory.
+pub fn to_bytes(insns: &[SockFilter]) -> Vec<u8> {
+    insns.iter().flat_map(|insn| insn.to_ne_bytes()).collect()
+}

@@ -1,0 +1,64 @@
+//! Failures: one line on standard error and an exit status.
+
+use std::fmt::Display;
+use std::io::{self, Write};
+
+use cbpf_translator::{CheckError, LiftError};
+use clap::error::ErrorKind;
+
+/// The status of a program that Linux would refuse.
+const REFUSED: u8 = 1;
+
+/// The status of bad usage, bad input and everything else.
+const FAILED: u8 = 2;
+
+/// The status of a program that died of SIGPIPE, as a shell shows it.
+const BROKEN_PIPE: u8 = 128 + 13;
+
+/// Reports an error. The result is the exit status.
+pub fn error(error: &anyhow::Error) -> u8 {
+    let broken_pipe = |cause: &io::Error| cause.kind() == io::ErrorKind::BrokenPipe;
+    if error.chain().filter_map(|cause| cause.downcast_ref()).any(broken_pipe) {
+        // Whoever read the output has enough.
+        return BROKEN_PIPE;
+    }
+    line(format_args!("{error:#}"));
+    if error.is::<CheckError>() || error.is::<LiftError>() { REFUSED } else { FAILED }
+}
+
+/// Reports what clap has to say: help and version as they are, an error on one line. The result is the exit
+/// status.
+pub fn usage(error: &clap::Error) -> u8 {
+    if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
+        return match crate::output::text(error.render()) {
+            Ok(()) => 0,
+            Err(error) => self::error(&error),
+        };
+    }
+    let text = error.render().to_string();
+    let mut paragraphs = text.split("\n\n");
+    let first = paragraphs.next().unwrap_or_default().trim_start_matches("error: ");
+    let mut message = words(first);
+    for tip in paragraphs.flat_map(str::lines).filter_map(|line| line.trim_start().strip_prefix("tip: ")) {
+        message.push_str("; ");
+        message.push_str(tip);
+    }
+    line(message);
+    FAILED
+}
+
+/// The text on one line.
+fn words(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// Writes a line to standard error. File names may hold anything; it stays one line and leaves a terminal
+/// alone.
+fn line(message: impl Display) {
+    let mut line = String::from("seccomp-rbpf: ");
+    for c in message.to_string().chars() {
+        if c.is_control() { line.extend(c.escape_default()) } else { line.push(c) }
+    }
+    // There is nowhere left to say that standard error is full or closed.
+    let _ = writeln!(io::stderr(), "{line}");
+}

@@ -1,0 +1,146 @@
+//! Verdicts carried out on x86-64, through the registers of a thread that is stopped at a call.
+//!
+//! A call is kept from running by the number -1; what it would have returned is put in its place when it
+//! ends. Both registers then hold what they would under Linux's own seccomp.
+
+use libc::user_regs_struct;
+use nix::sys::ptrace::{getregs, setregs};
+use nix::sys::signal::{self, Signal};
+use nix::unistd::Pid;
+use seccomp_kernel::{Arch, Kernel, Sigsys};
+use syscalls::{x86, x86_64};
+
+use super::kernel::Caller;
+use super::proc::{self, Status};
+use super::sys;
+use super::task::{AtExit, Task};
+
+const SIGSYS_BIT: u64 = 1 << (libc::SIGSYS - 1);
+
+/// A number that no call has.
+const SKIP: u64 = u64::MAX;
+
+/// The call does not run and returns `value`.
+pub(super) fn return_value(task: &Task, value: i64) -> nix::Result<()> {
+    let nr = skip(task.tid)?;
+    task.at_exit.set(AtExit::Return { nr, value });
+    Ok(())
+}
+
+/// The call does not run, and the thread gets this SIGSYS.
+pub(super) fn trap(task: &Task, sigsys: Sigsys) -> nix::Result<()> {
+    let nr = skip(task.tid)?;
+    task.at_exit.set(AtExit::Trap { nr, sigsys });
+    Ok(())
+}
+
+/// Whether a SIGSYS would reach a handler. If not, Linux makes it fatal.
+pub(super) fn handles_sigsys(task: &Task) -> bool {
+    let status = Status::of(task.tid);
+    status.caught() & SIGSYS_BIT != 0 && status.blocked() & SIGSYS_BIT == 0
+}
+
+/// The thread ends instead of the call, and its process goes on.
+pub(super) fn end_thread(task: &Task, entry: Arch) -> nix::Result<()> {
+    let mut regs = getregs(task.tid)?;
+    regs.orig_rax = match entry {
+        Arch::I386 => x86::Sysno::exit.id(),
+        _ => x86_64::Sysno::exit.id(),
+    } as u64;
+    set_arguments(&mut regs, entry, [0; 4]);
+    setregs(task.tid, regs)
+}
+
+/// The process dies of this SIGSYS instead of the call, whatever it had planned for the signal: if it has a
+/// handler or ignores it, the call becomes the one that puts the default back.
+pub(super) fn die(caller: &Caller, entry: Arch, sigsys: Sigsys) -> nix::Result<()> {
+    let task = caller.task;
+    let status = Status::of(task.tid);
+    let reset = (status.caught() | status.ignored()) & SIGSYS_BIT != 0;
+    if !reset {
+        skip(task.tid)?;
+    } else {
+        let Some(default) = default_action(caller).filter(|at| entry != Arch::I386 || *at <= u32::MAX.into())
+        else {
+            // Nothing to point the call at. The process dies all the same, of another signal.
+            return signal::kill(task.tgid, Signal::SIGKILL);
+        };
+        let mut regs = getregs(task.tid)?;
+        regs.orig_rax = match entry {
+            Arch::I386 => x86::Sysno::rt_sigaction.id(),
+            _ => x86_64::Sysno::rt_sigaction.id(),
+        } as u64;
+        set_arguments(&mut regs, entry, [libc::SIGSYS as u64, default, 0, size_of::<u64>() as u64]);
+        setregs(task.tid, regs)?;
+    }
+    task.at_exit.set(AtExit::Die { sigsys, reset });
+    Ok(())
+}
+
+/// The address of a `sigaction` with the default handler in the thread's memory: its first word is null, and
+/// nothing else of it matters. The padding of the vDSO's ELF header is one.
+fn default_action(caller: &Caller) -> Option<u64> {
+    const PADDING: u64 = 8;
+    let address = proc::vdso(caller.task.tid)? + PADDING;
+    let mut handler = [0; 8];
+    caller.read_user(address, &mut handler).ok()?;
+    (handler == [0; 8]).then_some(address)
+}
+
+/// Finishes a call; the signal to resume with is the result.
+pub(super) fn exit(task: &Task) -> nix::Result<i32> {
+    match task.at_exit.take() {
+        AtExit::Nothing => Ok(0),
+        AtExit::Return { nr, value } => {
+            let mut regs = getregs(task.tid)?;
+            regs.rax = value.cast_unsigned();
+            regs.orig_rax = nr;
+            setregs(task.tid, regs)?;
+            Ok(0)
+        }
+        AtExit::Trap { nr, sigsys } => {
+            let mut regs = getregs(task.tid)?;
+            regs.rax = nr;
+            regs.orig_rax = nr;
+            setregs(task.tid, regs)?;
+            task.sigsys.set(Some(sigsys));
+            Ok(libc::SIGSYS)
+        }
+        AtExit::Die { sigsys, reset } => {
+            if reset && getregs(task.tid)?.rax != 0 {
+                // The default could not be put back. The process dies all the same, of another signal.
+                signal::kill(task.tgid, Signal::SIGKILL)?;
+            }
+            let mask = Status::of(task.tid).blocked() & !SIGSYS_BIT;
+            sys::set_signal_mask(task.tid, mask)?;
+            task.sigsys.set(Some(sigsys));
+            Ok(libc::SIGSYS)
+        }
+    }
+}
+
+/// Takes bits out of a call's first argument.
+pub(super) fn clear_in_first_argument(task: &Task, entry: Arch, bits: u64) -> nix::Result<()> {
+    let mut regs = getregs(task.tid)?;
+    let argument = if entry == Arch::I386 { &mut regs.rbx } else { &mut regs.rdi };
+    *argument &= !bits;
+    setregs(task.tid, regs)
+}
+
+/// Keeps a call from running. The result is its number, as the register had it.
+fn skip(tid: Pid) -> nix::Result<u64> {
+    let mut regs = getregs(tid)?;
+    let nr = std::mem::replace(&mut regs.orig_rax, SKIP);
+    setregs(tid, regs)?;
+    Ok(nr)
+}
+
+fn set_arguments(regs: &mut user_regs_struct, entry: Arch, arguments: [u64; 4]) {
+    let registers = match entry {
+        Arch::I386 => [&mut regs.rbx, &mut regs.rcx, &mut regs.rdx, &mut regs.rsi],
+        _ => [&mut regs.rdi, &mut regs.rsi, &mut regs.rdx, &mut regs.r10],
+    };
+    for (register, argument) in registers.into_iter().zip(arguments) {
+        *register = argument;
+    }
+}

@@ -1,0 +1,80 @@
+//! The `Kernel` that a carried program's own seccomp(2) and prctl(2) calls meet.
+
+use std::io::{IoSlice, IoSliceMut};
+use std::ops::ControlFlow;
+
+use nix::sys::uio::{RemoteIoVec, process_vm_readv, process_vm_writev};
+use seccomp_kernel::runtime::{EngineKind, ExecMemory};
+use seccomp_kernel::{Fault, GroupLock, Interrupted, Kernel, ThreadGroup};
+use seccomp_rbpf::exec_memory::HostExecMemory;
+
+use super::proc::Status;
+use super::task::{Task, Tasks};
+
+/// The bit of CAP_SYS_ADMIN in a capability set.
+const CAP_SYS_ADMIN: u64 = 1 << 21;
+
+/// The kernel, as `task` sees it while it is stopped at a system call.
+///
+/// All threads are served by one thread here, one stop at a time, and a thread's state changes only there. So
+/// there is no lock to take, and a thread that is being born gets its parent's state when its birth is
+/// served.
+pub(super) struct Caller<'a> {
+    pub(super) tasks: &'a Tasks,
+    pub(super) task: &'a Task,
+    pub(super) engine: EngineKind,
+}
+
+impl<'a> Kernel for Caller<'a> {
+    type Thread = Task;
+    type Group = Self;
+
+    fn current(&self) -> &Task {
+        self.task
+    }
+
+    fn read_user(&self, address: u64, into: &mut [u8]) -> Result<(), Fault> {
+        let remote = RemoteIoVec { base: address as usize, len: into.len() };
+        let len = into.len();
+        match process_vm_readv(self.task.tid, &mut [IoSliceMut::new(into)], &[remote]) {
+            Ok(read) if read == len => Ok(()),
+            _ => Err(Fault),
+        }
+    }
+
+    fn write_user(&self, address: u64, from: &[u8]) -> Result<(), Fault> {
+        let remote = RemoteIoVec { base: address as usize, len: from.len() };
+        match process_vm_writev(self.task.tid, &[IoSlice::new(from)], &[remote]) {
+            Ok(written) if written == from.len() => Ok(()),
+            _ => Err(Fault),
+        }
+    }
+
+    fn may_install(&self) -> bool {
+        Status::of(self.task.tid).capabilities() & CAP_SYS_ADMIN != 0
+    }
+
+    fn with_group<R>(&self, _lock: GroupLock, f: impl FnOnce(&Self) -> R) -> Result<R, Interrupted> {
+        Ok(f(self))
+    }
+
+    fn exec_memory(&self) -> &dyn ExecMemory {
+        &HostExecMemory
+    }
+
+    fn engine(&self) -> EngineKind {
+        self.engine
+    }
+}
+
+impl ThreadGroup for Caller<'_> {
+    type Thread = Task;
+
+    fn for_each_sibling(&self, f: &mut dyn FnMut(&Task) -> ControlFlow<()>) {
+        for sibling in self.tasks.siblings(self.task) {
+            if f(sibling).is_break() {
+                return;
+            }
+        }
+    }
+}

@@ -1,0 +1,66 @@
+//! What `/proc` tells of a thread.
+
+use std::fs;
+
+use nix::unistd::Pid;
+
+/// Lines of `/proc/TID/status`.
+pub(super) struct Status(String);
+
+impl Status {
+    /// Reads them; of a thread that is gone, nothing.
+    pub(super) fn of(tid: Pid) -> Self {
+        Self(fs::read_to_string(format!("/proc/{tid}/status")).unwrap_or_default())
+    }
+
+    fn field(&self, name: &str) -> Option<&str> {
+        self.0.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':').map(str::trim))
+    }
+
+    fn mask(&self, name: &str) -> u64 {
+        self.field(name).and_then(|mask| u64::from_str_radix(mask, 16).ok()).unwrap_or(0)
+    }
+
+    /// The process the thread belongs to.
+    pub(super) fn tgid(&self) -> Option<Pid> {
+        Some(Pid::from_raw(self.field("Tgid")?.parse().ok()?))
+    }
+
+    /// The signals that are blocked, signal n in bit n - 1.
+    pub(super) fn blocked(&self) -> u64 {
+        self.mask("SigBlk")
+    }
+
+    /// The signals that are ignored.
+    pub(super) fn ignored(&self) -> u64 {
+        self.mask("SigIgn")
+    }
+
+    /// The signals that have a handler.
+    pub(super) fn caught(&self) -> u64 {
+        self.mask("SigCgt")
+    }
+
+    /// The capabilities in force, in the thread's own user namespace.
+    pub(super) fn capabilities(&self) -> u64 {
+        self.mask("CapEff")
+    }
+
+    /// Whether no_new_privs is set.
+    pub(super) fn no_new_privs(&self) -> bool {
+        self.field("NoNewPrivs") == Some("1")
+    }
+
+    /// The four ids that an audit record carries: real uid and gid come from here.
+    pub(super) fn uid_gid(&self) -> (&str, &str) {
+        let first = |name| self.field(name).and_then(|ids| ids.split_whitespace().next()).unwrap_or("0");
+        (first("Uid"), first("Gid"))
+    }
+}
+
+/// The start of the vDSO in a thread's memory.
+pub(super) fn vdso(tid: Pid) -> Option<u64> {
+    let maps = fs::read_to_string(format!("/proc/{tid}/maps")).ok()?;
+    let line = maps.lines().find(|line| line.ends_with("[vdso]"))?;
+    u64::from_str_radix(line.split('-').next()?, 16).ok()
+}

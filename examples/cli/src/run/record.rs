@@ -1,0 +1,157 @@
+//! What is told of the calls: a line each, a table at the end, and the log.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::fs::{self, File};
+use std::io::{self, BufWriter, Write};
+use std::path::Path;
+
+use anyhow::Context;
+use seccomp_kernel::runtime::SeccompData;
+use seccomp_kernel::{Action, Arch, LogEntry};
+
+use super::proc::Status;
+use super::task::Task;
+use crate::return_value::ReturnValue;
+
+/// The most rows of the table. A program can call any of 2^32 numbers, and filters can answer as many.
+const MAX_ROWS: usize = 10_000;
+
+/// What has been seen.
+pub(super) struct Record {
+    trace: Option<BufWriter<File>>,
+    trace_error: Option<io::Error>,
+    summary: Option<Summary>,
+}
+
+#[derive(Default)]
+struct Summary {
+    /// How often each value answered each call.
+    rows: BTreeMap<(u32, i32, u32), u64>,
+    /// Calls that found the table full.
+    others: u64,
+}
+
+impl Record {
+    /// Tells each call to the file `trace`, and counts for the table if `summary`.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be made.
+    pub(super) fn new(trace: Option<&Path>, summary: bool) -> anyhow::Result<Self> {
+        let open = |path: &Path| {
+            File::create(path).map(BufWriter::new).with_context(|| format!("{}", path.display()))
+        };
+        Ok(Self {
+            trace: trace.map(open).transpose()?,
+            trace_error: None,
+            summary: summary.then(Summary::default),
+        })
+    }
+
+    /// A call, and the filters' value for it.
+    pub(super) fn call(&mut self, task: &Task, data: &SeccompData, value: u32) {
+        if let Some(trace) = &mut self.trace
+            && let Err(error) = trace_line(trace, task, data, value)
+        {
+            // The program goes on; the file is told to be incomplete when it ends.
+            self.trace_error.get_or_insert(error);
+        }
+        if let Some(summary) = &mut self.summary {
+            let row = (data.arch, data.nr, value);
+            if summary.rows.len() < MAX_ROWS || summary.rows.contains_key(&row) {
+                *summary.rows.entry(row).or_default() += 1;
+            } else {
+                summary.others += 1;
+            }
+        }
+    }
+
+    /// An audit record, with the fields of Linux's, as a line on standard error.
+    pub(super) fn log(&self, task: &Task, entry: &LogEntry) {
+        let status = Status::of(task.tid);
+        let (uid, gid) = status.uid_gid();
+        let comm = fs::read_to_string(format!("/proc/{}/comm", task.tid)).unwrap_or_default();
+        let exe = fs::read_link(format!("/proc/{}/exe", task.tid)).unwrap_or_default();
+        let compat = Arch::of_call(entry.arch, entry.nr).is_some_and(Arch::is_compat);
+        eprintln!(
+            "seccomp-rbpf: audit: type=1326 uid={uid} gid={gid} pid={} comm={:?} exe={exe:?} sig={} arch={:x} \
+             syscall={} compat={} ip={:#x} code={:#x}",
+            task.tid,
+            comm.trim_end(),
+            entry.signal,
+            entry.arch,
+            entry.nr,
+            u8::from(compat),
+            entry.instruction_pointer,
+            entry.code,
+        );
+    }
+
+    /// Completes the file and prints the table to standard error.
+    ///
+    /// # Errors
+    ///
+    /// The file could not be written.
+    pub(super) fn finish(self) -> anyhow::Result<()> {
+        if let Some(summary) = &self.summary {
+            eprint!("{}", summary.table());
+        }
+        let written = match (self.trace_error, self.trace) {
+            (Some(error), _) => Err(error),
+            (None, Some(mut trace)) => trace.flush(),
+            (None, None) => Ok(()),
+        };
+        written.context("the trace is incomplete")
+    }
+}
+
+/// The thread, the call's name, a line of `eval --batch`, and the decision.
+fn trace_line(out: &mut impl Write, task: &Task, data: &SeccompData, value: u32) -> io::Result<()> {
+    let SeccompData { nr, arch, instruction_pointer, args } = *data;
+    write!(out, "{} {} {arch:x} {nr} {instruction_pointer:x}", task.tid, name(arch, nr))?;
+    for argument in args {
+        write!(out, " {argument:x}")?;
+    }
+    writeln!(out, " = {}", ReturnValue(value))
+}
+
+fn name(arch: u32, nr: i32) -> &'static str {
+    Arch::of_call(arch, nr).and_then(|entry| entry.syscall_name(nr)).unwrap_or("?")
+}
+
+impl Summary {
+    fn table(&self) -> String {
+        // By system call, all its values together, the most frequent first.
+        let mut calls: BTreeMap<(u32, i32), (u64, u64, String)> = BTreeMap::new();
+        for (&(arch, nr, value), &count) in &self.rows {
+            let (all, denied, values) = calls.entry((arch, nr)).or_default();
+            *all += count;
+            if !matches!(Action::of(value), Action::Allow | Action::Log) {
+                *denied += count;
+            }
+            let comma = if values.is_empty() { "" } else { ", " };
+            // Writing to a string cannot fail.
+            let _ = write!(values, "{comma}{count} {}", ReturnValue(value));
+        }
+        let mut calls: Vec<_> = calls.into_iter().collect();
+        calls.sort_by_key(|(_, (all, ..))| std::cmp::Reverse(*all));
+        let total: u64 = self.rows.values().sum::<u64>() + self.others;
+        let denied: u64 = calls.iter().map(|(_, (_, denied, _))| denied).sum();
+
+        let mut table = format!("{:>10} {:>10}  {:<24} decisions\n", "calls", "denied", "syscall");
+        for ((arch, nr), (all, denied, values)) in calls {
+            let name = match (name(arch, nr), Arch::of_call(arch, nr)) {
+                ("?", _) => format!("{nr} ({arch:#x})"),
+                (name, Some(Arch::X86_64) | None) => name.to_owned(),
+                (name, Some(entry)) => format!("{name} ({})", entry.name()),
+            };
+            let _ = writeln!(table, "{all:>10} {denied:>10}  {name:<24} {values}");
+        }
+        if self.others > 0 {
+            let _ = writeln!(table, "{:>10} {:>10}  (not told apart)", self.others, "");
+        }
+        let _ = writeln!(table, "{total:>10} {denied:>10}  total");
+        table
+    }
+}

@@ -1,0 +1,153 @@
+//! ptrace(2) and wait(2) where the bindings of `nix` end: signals beyond its enum (the real-time ones), the
+//! union in `ptrace_syscall_info`, and requests it has no function for.
+
+#![allow(unsafe_code, reason = "system calls that nix does not bind; each block has its proof")]
+
+use std::ffi::c_void;
+use std::ptr;
+
+use libc::c_int;
+use nix::errno::Errno;
+use nix::sys::ptrace;
+use nix::unistd::Pid;
+use seccomp_kernel::Sigsys;
+use seccomp_kernel::uapi::SYS_SECCOMP;
+use seccomp_runtime::SeccompData;
+
+/// The event of a group stop and of a thread's first stop (`linux/ptrace.h`), which libc lacks.
+const PTRACE_EVENT_STOP: c_int = 128;
+
+/// What wait(2) said of a thread.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Event {
+    /// It ended: the status a shell would give, 128 + n for signal n.
+    Ended(u8),
+    /// It is at the entry or exit of a system call.
+    Syscall,
+    /// It is about to get this signal.
+    Signal(c_int),
+    /// It is stopped together with its process by this signal.
+    GroupStop(c_int),
+    /// A `PTRACE_EVENT_*`.
+    Ptrace(c_int),
+    /// It has just been born, or a group stop is over.
+    Resumable,
+}
+
+/// Waits for any thread.
+///
+/// # Errors
+///
+/// ECHILD if there is none left.
+pub(super) fn wait() -> nix::Result<(Pid, Event)> {
+    let mut status = 0;
+    let pid = loop {
+        // SAFETY: `status` is a valid place for an int for the whole call.
+        match Errno::result(unsafe { libc::waitpid(-1, &raw mut status, libc::__WALL) }) {
+            Err(Errno::EINTR) => {}
+            result => break result?,
+        }
+    };
+    Ok((Pid::from_raw(pid), event(status)))
+}
+
+fn event(status: c_int) -> Event {
+    if libc::WIFEXITED(status) {
+        return Event::Ended(libc::WEXITSTATUS(status) as u8);
+    }
+    if libc::WIFSIGNALED(status) {
+        return Event::Ended((128 + libc::WTERMSIG(status)) as u8);
+    }
+    match (status >> 16, libc::WSTOPSIG(status)) {
+        (0, signal) if signal == libc::SIGTRAP | 0x80 => Event::Syscall,
+        (0, signal) => Event::Signal(signal),
+        (PTRACE_EVENT_STOP, signal @ (libc::SIGSTOP | libc::SIGTSTP | libc::SIGTTIN | libc::SIGTTOU)) => {
+            Event::GroupStop(signal)
+        }
+        (PTRACE_EVENT_STOP, _) => Event::Resumable,
+        (event, _) => Event::Ptrace(event),
+    }
+}
+
+/// Lets a stopped thread run to its next system call stop, with `signal` if not 0.
+pub(super) fn resume(tid: Pid, signal: c_int) -> nix::Result<()> {
+    request(libc::PTRACE_SYSCALL, tid, ptr::without_provenance_mut(signal as usize))
+}
+
+/// Leaves a thread in its group stop, but lets SIGCONT end that.
+pub(super) fn listen(tid: Pid) -> nix::Result<()> {
+    request(libc::PTRACE_LISTEN, tid, ptr::null_mut())
+}
+
+/// A request without an address, whose data is a number.
+fn request(request: libc::c_uint, tid: Pid, data: *mut c_void) -> nix::Result<()> {
+    // SAFETY: the requests above neither read nor write memory of this process.
+    let result = unsafe { libc::ptrace(request, tid.as_raw(), ptr::null_mut::<c_void>(), data) };
+    Errno::result(result).map(drop)
+}
+
+/// Replaces the mask of blocked signals.
+pub(super) fn set_signal_mask(tid: Pid, mask: u64) -> nix::Result<()> {
+    let size = ptr::without_provenance_mut::<c_void>(size_of::<u64>());
+    let mask = ptr::from_ref(&mask).cast::<c_void>();
+    // SAFETY: PTRACE_SETSIGMASK reads as many bytes at `data` as `addr` says, and `mask` has them.
+    let result = unsafe { libc::ptrace(libc::PTRACE_SETSIGMASK, tid.as_raw(), size, mask) };
+    Errno::result(result).map(drop)
+}
+
+/// `siginfo_t` as a SIGSYS of seccomp fills it.
+#[repr(C, align(8))]
+struct SigsysInfo {
+    signo: i32,
+    errno: i32,
+    code: i32,
+    call_addr: u64,
+    syscall: i32,
+    arch: u32,
+    unused: [u64; 12],
+}
+
+const _: () = assert!(size_of::<SigsysInfo>() == size_of::<libc::siginfo_t>());
+const _: () = assert!(std::mem::offset_of!(SigsysInfo, call_addr) == 16);
+
+/// Describes the signal that a thread is about to get as `sigsys`.
+pub(super) fn set_sigsys(tid: Pid, sigsys: Sigsys) -> nix::Result<()> {
+    let info = SigsysInfo {
+        signo: libc::SIGSYS,
+        errno: i32::from(sigsys.errno),
+        code: SYS_SECCOMP,
+        call_addr: sigsys.call_addr,
+        syscall: sigsys.syscall,
+        arch: sigsys.arch,
+        unused: [0; 12],
+    };
+    let info = ptr::from_ref(&info).cast::<c_void>();
+    // SAFETY: PTRACE_SETSIGINFO reads one `siginfo_t` at `data`, and `info` is one, initialised throughout.
+    let result =
+        unsafe { libc::ptrace(libc::PTRACE_SETSIGINFO, tid.as_raw(), ptr::null_mut::<c_void>(), info) };
+    Errno::result(result).map(drop)
+}
+
+/// Where in a system call a thread has stopped.
+pub(super) enum Call {
+    /// At its entry, with what a filter sees of it.
+    Entry(SeccompData),
+    /// At its exit.
+    Exit,
+}
+
+/// The call that a thread in a system call stop is at.
+pub(super) fn call(tid: Pid) -> nix::Result<Call> {
+    let info = ptrace::syscall_info(tid)?;
+    if info.op != libc::PTRACE_SYSCALL_INFO_ENTRY {
+        return Ok(Call::Exit);
+    }
+    // SAFETY: `op` says that the kernel filled this member.
+    let entry = unsafe { info.u.entry };
+    Ok(Call::Entry(SeccompData {
+        nr: entry.nr as i32,
+        arch: info.arch,
+        instruction_pointer: info.instruction_pointer,
+        args: entry.args,
+    }))
+}

@@ -1,0 +1,122 @@
+//! The threads that are carried.
+
+use std::cell::Cell;
+use std::collections::HashMap;
+
+use nix::unistd::Pid;
+use seccomp_kernel::{Sigsys, Thread, ThreadState};
+
+use super::proc::Status;
+
+/// A thread.
+pub(super) struct Task {
+    pub(super) tid: Pid,
+    /// Its process.
+    pub(super) tgid: Pid,
+    pub(super) seccomp: ThreadState,
+    /// no_new_privs as TSYNC gave it, on top of what the host knows.
+    no_new_privs: Cell<bool>,
+    /// It is on its way out and counts as a live thread no longer.
+    pub(super) exiting: Cell<bool>,
+    /// What is to be done when its call ends.
+    pub(super) at_exit: Cell<AtExit>,
+    /// The SIGSYS that it has been sent and not yet got.
+    pub(super) sigsys: Cell<Option<Sigsys>>,
+}
+
+/// What is to be done at the exit of a call.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum AtExit {
+    /// Nothing, the call ran.
+    #[default]
+    Nothing,
+    /// It did not run: let it return `value`, and put the number `nr` back.
+    Return { nr: u64, value: i64 },
+    /// It did not run: put the number `nr` back into both registers that hold it, and send SIGSYS.
+    Trap { nr: u64, sigsys: Sigsys },
+    /// It did not run, or, if `reset`, put SIGSYS back to its default instead: the process dies of that signal.
+    Die { sigsys: Sigsys, reset: bool },
+}
+
+impl Task {
+    pub(super) fn new(tid: Pid, tgid: Pid, seccomp: ThreadState) -> Self {
+        Self {
+            tid,
+            tgid,
+            seccomp,
+            no_new_privs: Cell::default(),
+            exiting: Cell::default(),
+            at_exit: Cell::default(),
+            sigsys: Cell::default(),
+        }
+    }
+
+    /// A thread or process that this one has made.
+    pub(super) fn child(&self, tid: Pid) -> Self {
+        let tgid = Status::of(tid).tgid().unwrap_or(tid);
+        let child = Self::new(tid, tgid, self.seccomp.inherit());
+        child.no_new_privs.set(self.no_new_privs.get());
+        child
+    }
+
+    /// The same thread after it executed a program, which makes it the first of its process.
+    pub(super) fn executed(self) -> Self {
+        let task = Self::new(self.tgid, self.tgid, self.seccomp);
+        task.no_new_privs.set(self.no_new_privs.get());
+        task
+    }
+
+    /// Whether no_new_privs is set here and the host does not know of it.
+    pub(super) fn has_emulated_no_new_privs(&self) -> bool {
+        self.no_new_privs.get()
+    }
+}
+
+impl Thread for Task {
+    fn seccomp(&self) -> &ThreadState {
+        &self.seccomp
+    }
+
+    fn tid(&self) -> i32 {
+        self.tid.as_raw()
+    }
+
+    fn no_new_privs(&self) -> bool {
+        self.no_new_privs.get() || Status::of(self.tid).no_new_privs()
+    }
+
+    fn set_no_new_privs(&self) {
+        self.no_new_privs.set(true);
+    }
+}
+
+/// Every thread that is carried, by its id.
+#[derive(Default)]
+pub(super) struct Tasks(HashMap<Pid, Task>);
+
+impl Tasks {
+    pub(super) fn get(&self, tid: Pid) -> Option<&Task> {
+        self.0.get(&tid)
+    }
+
+    pub(super) fn insert(&mut self, task: Task) {
+        self.0.insert(task.tid, task);
+    }
+
+    pub(super) fn remove(&mut self, tid: Pid) -> Option<Task> {
+        self.0.remove(&tid)
+    }
+
+    /// The other threads of a thread's process that are not exiting.
+    pub(super) fn siblings(&self, task: &Task) -> impl Iterator<Item = &Task> {
+        let (tid, tgid) = (task.tid, task.tgid);
+        self.0.values().filter(move |other| other.tgid == tgid && other.tid != tid && !other.exiting.get())
+    }
+
+    /// The thread `former` executed a program: it is now the only one of process `tgid`, and its first.
+    pub(super) fn executed(&mut self, former: Pid, tgid: Pid) {
+        let Some(task) = self.remove(former) else { return };
+        self.0.retain(|_, other| other.tgid != tgid);
+        self.insert(task.executed());
+    }
+}

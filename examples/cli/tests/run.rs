@@ -1,0 +1,285 @@
+//! `run` on real programs: what they print and how they end is what they print and how they end without it.
+
+#![cfg(all(target_os = "linux", target_arch = "x86_64"))]
+
+use std::ffi::OsStr;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::thread;
+use std::time::Duration;
+
+use tempfile::TempDir;
+
+/// How a program ended: what it printed, and its status as a shell gives it.
+#[derive(Debug, PartialEq, Eq)]
+struct Ended {
+    stdout: String,
+    stderr: String,
+    status: i32,
+}
+
+fn ended(command: &mut Command) -> Ended {
+    use std::os::unix::process::ExitStatusExt;
+    let Output { status, stdout, stderr } = command.stdin(Stdio::null()).output().expect("it starts");
+    Ended {
+        stdout: String::from_utf8_lossy(&stdout).into_owned(),
+        stderr: String::from_utf8_lossy(&stderr).into_owned(),
+        status: status.code().or(status.signal().map(|signal| 128 + signal)).expect("it has ended"),
+    }
+}
+
+/// `seccomp-rbpf run` with these options, up to the `--`.
+fn run<S: AsRef<OsStr>>(options: impl IntoIterator<Item = S>) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_seccomp-rbpf"));
+    command.arg("run").args(options).arg("--");
+    command
+}
+
+fn case(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/cases").join(name)
+}
+
+fn filter(name: &str) -> [PathBuf; 2] {
+    ["--filter".into(), case(name)]
+}
+
+/// The same program, directly and under `run` with a filter that allows everything.
+fn same(program: &str, args: &[&str]) -> Ended {
+    let without = ended(Command::new(program).args(args));
+    let with = ended(run(filter("allow.bpfasm")).arg(program).args(args));
+    assert_eq!(with, without, "{program} {args:?}");
+    without
+}
+
+fn same_script(script: &str) -> Ended {
+    same("sh", &["-c", script])
+}
+
+#[test]
+fn a_long_listing() {
+    let listing = same("ls", &["-lR", "/usr/share"]);
+    assert!(listing.stdout.len() > 1 << 16 && listing.status == 0);
+}
+
+#[test]
+fn python_with_threads_and_subprocesses() {
+    let script = "
+import subprocess, threading
+results = [None] * 8
+def work(i):
+    out = subprocess.run(['sh', '-c', f'echo {i}; exit {i}'], capture_output=True)
+    results[i] = (out.stdout.decode(), out.returncode)
+threads = [threading.Thread(target=work, args=(i,)) for i in range(8)]
+for t in threads: t.start()
+for t in threads: t.join()
+print(results)
+raise SystemExit(sum(code for _, code in results))
+";
+    let ended = same("python3", &["-c", script]);
+    assert_eq!((ended.status, ended.stderr.as_str()), (28, ""));
+}
+
+#[test]
+fn git_log() {
+    let dir = TempDir::new().unwrap();
+    let script = "cd \"$1\" && git init -q . && for i in 1 2 3; do echo $i > f && git add f && \
+                  git -c user.name=a -c user.email=a@b commit -qm \"commit $i\"; done";
+    let path = dir.path().to_str().unwrap();
+    assert_eq!(ended(Command::new("sh").args(["-c", script, "sh", path])).status, 0);
+    let log = same("git", &["-C", path, "log", "--stat"]);
+    assert!(log.stdout.contains("commit 3") && log.status == 0);
+}
+
+#[test]
+fn tar_and_gzip() {
+    // The time stamp of a gzip header would differ from run to run.
+    let ended = same_script("tar cf - /usr/share/common-licenses 2>/dev/null | gzip -n | gzip -dc | cksum");
+    assert_eq!(ended.status, 0);
+}
+
+#[test]
+fn scripts_end_with_their_status() {
+    assert_eq!(same_script("exit 7").status, 7);
+    assert_eq!(same_script("kill -TERM $$").status, 128 + 15);
+    assert_eq!(same_script("kill -SEGV $$").status, 128 + 11);
+    assert_eq!(same_script("kill -RTMIN $$").status, 128 + 34);
+    assert_eq!(same_script("trap 'echo trapped; exit 4' USR1; kill -USR1 $$; exit 5").status, 4);
+    assert_eq!(same_script("(exit 3) & wait $!; echo $?; sleep 0.1 & kill %1; wait; echo $?").status, 0);
+    let forks = "n=0; for i in 1 2 3 4 5; do p=; for j in 1 2 3 4 5 6 7 8; do (exit $j) & p=\"$p $!\"; done; \
+                 for q in $p; do wait $q; n=$((n + $?)); done; done; echo $n; exit $n";
+    assert_eq!(same_script(forks).status, 180);
+    assert_eq!(same_script("sh -c 'sh -c \"sh -c \\\"kill -9 \\\\$\\\\$\\\"; exit 9\"; exit 8'").status, 8);
+}
+
+#[test]
+fn stopped_and_continued() {
+    let script =
+        "(sleep 0.2; echo child) & p=$!; kill -STOP $p; sleep 0.4; echo first; kill -CONT $p; wait $p";
+    assert_eq!(same_script(script).stdout, "first\nchild\n");
+}
+
+#[test]
+fn a_command_that_cannot_run() {
+    let missing = ended(run([""; 0]).arg("/no/such/program"));
+    assert_eq!(missing.status, 127);
+    assert_eq!(missing.stderr, "seccomp-rbpf: /no/such/program: No such file or directory (os error 2)\n");
+    let forbidden = ended(run([""; 0]).arg("/etc/passwd"));
+    assert_eq!(forbidden.status, 126);
+}
+
+#[test]
+fn a_filter_denies_mkdir() {
+    let dir = TempDir::new().unwrap();
+    let path = dir.path().join("new");
+    let denied = ended(run(filter("deny-mkdir.bpfasm")).arg("mkdir").arg(&path));
+    let message = format!("mkdir: cannot create directory '{}': Operation not permitted", path.display());
+    assert_eq!(denied.stderr.replace(['\u{2018}', '\u{2019}'], "'").trim_end(), message);
+    assert_eq!(denied.status, 1);
+    assert!(!path.exists());
+}
+
+#[test]
+fn a_filter_kills_socket() {
+    let script = "import socket; print('before', flush=True); socket.socket(); print('after')";
+    let killed = ended(run(filter("kill-socket.bpfasm")).args(["python3", "-c", script]));
+    assert_eq!((killed.stdout.as_str(), killed.status), ("before\n", 128 + 31));
+    assert!(killed.stderr.starts_with("seccomp-rbpf: audit: type=1326 "), "{}", killed.stderr);
+    // The shell lives, and sees what became of its child.
+    let script = "python3 -c 'import socket; socket.socket()'; echo $?";
+    assert_eq!(ended(run(filter("kill-socket.bpfasm")).args(["sh", "-c", script])).stdout, "159\n");
+}
+
+#[test]
+fn every_engine_enforces() {
+    for engine in ["jit", "interpreter", "native"] {
+        let options = ["--engine".into(), engine.into(), "--filter".into(), case("deny-mkdir.bpfasm")];
+        let ended = ended(run(options).args(["mkdir", "/tmp/never-made"]));
+        assert_eq!(ended.status, 1, "{engine}");
+        assert!(ended.stderr.contains("Operation not permitted"));
+    }
+}
+
+#[test]
+fn the_summary_and_the_trace_tell_every_call() {
+    let dir = TempDir::new().unwrap();
+    let trace = dir.path().join("trace");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_seccomp-rbpf"));
+    command.args(["run", "--summary", "--trace"]).arg(&trace).args(filter("deny-mkdir.bpfasm"));
+    let ended = ended(command.args(["--", "sh", "-c", "mkdir /tmp/never-made 2>&1; exit 3"]));
+    assert_eq!(ended.status, 3);
+
+    let trace = fs::read_to_string(trace).unwrap();
+    let denied: Vec<_> =
+        trace.lines().filter(|line| line.ends_with(" = 0x00050001 ERRNO(1 EPERM)")).collect();
+    assert_eq!(denied.len(), 1, "{trace}");
+    assert!(denied[0].contains(" mkdir c000003e 83 "));
+    let total = format!("{:>10} {:>10}  total", trace.lines().count(), 1);
+    assert!(ended.stderr.lines().any(|line| line == total), "{total}\n{}", ended.stderr);
+
+    // A trace is a batch for `eval`, between the name and the equals sign.
+    let batch: String = trace
+        .lines()
+        .map(|line| line.split(' ').skip(2).take(9).collect::<Vec<_>>().join(" ") + "\n")
+        .collect();
+    fs::write(dir.path().join("batch"), batch).unwrap();
+    let mut eval = Command::new(env!("CARGO_BIN_EXE_seccomp-rbpf"));
+    eval.arg("eval").arg(case("deny-mkdir.bpfasm")).arg("--batch").arg(dir.path().join("batch"));
+    let answers = self::ended(eval.args(["--engine", "all"])).stdout;
+    let recorded: String =
+        trace.lines().map(|line| line.split(" = ").nth(1).unwrap()[..10].to_owned() + "\n").collect();
+    assert_eq!(answers, recorded);
+}
+
+#[test]
+fn a_trace_that_cannot_be_written_is_told() {
+    let full = ended(run(["--trace", "/dev/full"]).arg("true"));
+    assert_eq!(full.status, 2);
+    assert_eq!(full.stderr, "seccomp-rbpf: the trace is incomplete: No space left on device (os error 28)\n");
+    let missing = ended(run(["--trace", "/no/such/dir/trace"]).args(["echo", "ran"]));
+    assert_eq!((missing.stdout.as_str(), missing.status), ("", 2));
+}
+
+#[test]
+fn signals_to_the_command_reach_the_program() {
+    let script = "trap 'echo terminated; exit 9' TERM; echo ready; while :; do sleep 0.05; done";
+    let mut child =
+        run([""; 0]).args(["sh", "-c", script]).stdout(Stdio::piped()).spawn().expect("it starts");
+    thread::sleep(Duration::from_millis(500));
+    let pid = nix::unistd::Pid::from_raw(child.id().cast_signed());
+    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).unwrap();
+    let status = child.wait().unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "ready\nterminated\n");
+    assert_eq!(status.code(), Some(9));
+}
+
+#[test]
+fn the_program_does_not_outlive_the_command() {
+    let dir = TempDir::new().unwrap();
+    let file = dir.path().join("pid");
+    let mut child = run([""; 0])
+        .args(["sh", "-c", "echo $$ > \"$0\"; exec sleep 1000"])
+        .arg(&file)
+        .spawn()
+        .expect("it starts");
+    let pid = loop {
+        match fs::read_to_string(&file).unwrap_or_default().trim().parse::<i32>() {
+            Ok(pid) => break pid,
+            Err(_) => thread::sleep(Duration::from_millis(10)),
+        }
+    };
+    child.kill().unwrap();
+    child.wait().unwrap();
+    for _ in 0..500 {
+        if !Path::new(&format!("/proc/{pid}/exe")).exists() {
+            return;
+        }
+        thread::sleep(Duration::from_millis(10));
+    }
+    panic!("{pid} is alive");
+}
+
+/// C programs that install filters themselves. They print what Linux answers; `run` has to answer the same.
+fn same_program(name: &str) {
+    let dir = TempDir::new().unwrap();
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/programs").join(format!("{name}.c"));
+    for width in ["-m64", "-m32"] {
+        let program = dir.path().join(format!("{name}{width}"));
+        let mut cc = Command::new("cc");
+        cc.args([width, "-O1", "-Wall", "-Werror", "-pthread", "-o"]).arg(&program).arg(&source);
+        let compiled = ended(&mut cc);
+        assert_eq!(compiled.status, 0, "{}", compiled.stderr);
+
+        let without = ended(&mut Command::new(&program));
+        for engine in ["jit", "interpreter", "native"] {
+            let with = ended(run(["--engine", engine]).arg(&program));
+            assert_eq!(
+                (&with.stdout, with.status),
+                (&without.stdout, without.status),
+                "{name} {width} {engine}"
+            );
+        }
+        assert!(without.stdout.lines().count() > 5, "{}", without.stdout);
+    }
+}
+
+#[test]
+fn a_program_with_a_prctl_filter() {
+    same_program("prctl_filter");
+}
+
+#[test]
+fn a_program_with_tsync() {
+    same_program("tsync");
+}
+
+#[test]
+fn a_program_that_traps() {
+    same_program("trap");
+}
+
+#[test]
+fn programs_that_are_killed() {
+    same_program("kill");
+}
