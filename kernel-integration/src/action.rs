@@ -28,9 +28,6 @@ pub enum Action {
     Unknown(u16),
 }
 
-/// The largest errno a filter can make a call return (`MAX_ERRNO`).
-pub const MAX_ERRNO: u16 = 4095;
-
 impl Action {
     /// The action of a return value.
     pub const fn of(value: u32) -> Self {

@@ -4,11 +4,12 @@ use cbpf_translator::seccomp::{RET_ACTION_FULL, RET_ALLOW, RET_KILL_PROCESS, RET
 use seccomp_runtime::SeccompData;
 use syscalls::Errno;
 
-use crate::action::{self, Action, MAX_ERRNO};
+use crate::action::{self, Action};
 use crate::arch::Arch;
 use crate::audit::{LogEntry, LogMask};
 use crate::filter::Filter;
 use crate::state::{Mode, ThreadState};
+use crate::uapi::MAX_ERRNO;
 
 const SIGKILL: i32 = 9;
 const SIGSYS: i32 = 31;

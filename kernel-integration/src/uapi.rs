@@ -27,6 +27,9 @@ pub const SECCOMP_MODE_FILTER: u64 = 2;
 /// `si_code` of the SIGSYS that seccomp sends.
 pub const SYS_SECCOMP: i32 = 1;
 
+/// The largest errno that a filter can make a call return; larger data counts as this.
+pub const MAX_ERRNO: u16 = 4095;
+
 /// Sizes of `seccomp_notif`, `seccomp_notif_resp` and `seccomp_data`, as `GET_NOTIF_SIZES` writes them.
 pub const NOTIF_SIZES: [u16; 3] = [80, 24, 64];
 

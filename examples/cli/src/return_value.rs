@@ -4,20 +4,28 @@ use std::fmt;
 
 use cbpf_translator::seccomp::RET_DATA;
 use seccomp_kernel::Action;
+use seccomp_kernel::uapi::MAX_ERRNO;
 use syscalls::Errno;
-
-/// The largest errno that Linux lets a filter return.
-const MAX_ERRNO: u16 = 4095;
 
 /// A return value: itself, its action and the data that the action uses.
 #[derive(Clone, Copy, Debug)]
 pub struct ReturnValue(pub u32);
 
+/// The words of a return value, without the number.
+#[derive(Clone, Copy, Debug)]
+pub struct Words(pub u32);
+
 impl fmt::Display for ReturnValue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:#010x} {}", self.0, Words(self.0))
+    }
+}
+
+impl fmt::Display for Words {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let action = Action::of(self.0);
         let data = (self.0 & RET_DATA) as u16;
-        write!(f, "{:#010x} {}", self.0, action.name())?;
+        f.write_str(action.name())?;
         match action {
             Action::Errno if data > MAX_ERRNO => write!(f, "({data}, returns {MAX_ERRNO})"),
             Action::Errno => match Errno::new(data.into()).name() {

@@ -12,7 +12,7 @@ use seccomp_kernel::{Action, Arch, LogEntry};
 
 use super::proc::Status;
 use super::task::Task;
-use crate::return_value::ReturnValue;
+use crate::return_value::{ReturnValue, Words};
 
 /// The most rows of the table. A program can call any of 2^32 numbers, and filters can answer as many.
 const MAX_ROWS: usize = 10_000;
@@ -132,7 +132,7 @@ impl Summary {
             }
             let comma = if values.is_empty() { "" } else { ", " };
             // Writing to a string cannot fail.
-            let _ = write!(values, "{comma}{count} {}", ReturnValue(value));
+            let _ = write!(values, "{comma}{count} {}", Words(value));
         }
         let mut calls: Vec<_> = calls.into_iter().collect();
         calls.sort_by_key(|(_, (all, ..))| std::cmp::Reverse(*all));
