@@ -6,12 +6,7 @@ use core::ptr;
 
 use seccomp_runtime::Loaded;
 
-/// The most eBPF instructions on the path from a filter to its oldest ancestor (`MAX_INSNS_PER_PATH`), with
-/// [`PATH_PENALTY`] more for each ancestor.
-pub const MAX_INSNS_PER_PATH: usize = 32768;
-
-/// What an ancestor counts beyond its instructions.
-pub const PATH_PENALTY: usize = 4;
+use crate::uapi::{MAX_INSNS_PER_PATH, PATH_PENALTY};
 
 /// An installed filter and, through it, all those installed before it on the same thread or inherited.
 ///

@@ -44,7 +44,7 @@ pub enum InstallError {
     Interrupted,
     /// The thread is in a mode in which it cannot have filters.
     Mode,
-    /// The thread's filters would count more than [`MAX_INSNS_PER_PATH`](crate::filter::MAX_INSNS_PER_PATH)
+    /// The thread's filters would count more than [`MAX_INSNS_PER_PATH`](crate::uapi::MAX_INSNS_PER_PATH)
     /// instructions.
     PathTooLong,
     /// As [`Installed::Diverged`], where the caller asked for an error instead.

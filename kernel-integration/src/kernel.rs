@@ -1,4 +1,4 @@
-//! What a kernel gives this crate. None of it is called from [`evaluate`](crate::evaluate).
+//! What a kernel gives this crate. None of it is called from [`evaluate`](crate::evaluate()).
 
 use core::error::Error;
 use core::fmt;

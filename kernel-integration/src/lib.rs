@@ -5,7 +5,7 @@
 //!
 //! - [`syscall::seccomp`] and [`syscall::prctl_set_seccomp`] for the system calls of those names,
 //! - [`ThreadState::inherit`] when a thread or process is born, under the lock of [`Kernel::with_group`],
-//! - [`evaluate`] at every system call entry, after the tracer's entry stop and before the number is looked
+//! - [`evaluate()`] at every system call entry, after the tracer's entry stop and before the number is looked
 //!   up, and then does what the [`Verdict`] says.
 //!
 //! A filter's life: user memory is copied, then checked and loaded (`seccomp-runtime`), all without a lock;

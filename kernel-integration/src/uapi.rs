@@ -30,6 +30,13 @@ pub const SYS_SECCOMP: i32 = 1;
 /// The largest errno that a filter can make a call return; larger data counts as this.
 pub const MAX_ERRNO: u16 = 4095;
 
+/// The most eBPF instructions on the path from a filter to its oldest ancestor, where each ancestor counts
+/// [`PATH_PENALTY`] more than it has.
+pub const MAX_INSNS_PER_PATH: usize = 32768;
+
+/// What an ancestor counts beyond its instructions.
+pub const PATH_PENALTY: usize = 4;
+
 /// Sizes of `seccomp_notif`, `seccomp_notif_resp` and `seccomp_data`, as `GET_NOTIF_SIZES` writes them.
 pub const NOTIF_SIZES: [u16; 3] = [80, 24, 64];
 
