@@ -26,7 +26,9 @@ impl Checked {
     }
 
     /// The instructions with what each does.
-    pub fn ops(&self) -> impl ExactSizeIterator<Item = (Opcode, SockFilter)> + Clone + '_ {
+    pub fn ops(
+        &self,
+    ) -> impl ExactSizeIterator<Item = (Opcode, SockFilter)> + DoubleEndedIterator + Clone + '_ {
         // A checked program decodes everywhere; returning 0 (KILL_THREAD) is what is left for a type that
         // cannot say so.
         self.insns.iter().map(|insn| (Opcode::decode(insn.code).unwrap_or(Opcode::RetK), *insn))

@@ -111,7 +111,7 @@ fn strict(state: &ThreadState, data: &SeccompData, logged: LogMask) -> Decision 
 
 /// `__seccomp_filter`.
 fn filtered(state: &ThreadState, data: &SeccompData, pass: Pass, logged: LogMask) -> Decision {
-    let (value, winner) = state.filter().map_or((RET_KILL_PROCESS, None), |newest| combine(newest, data));
+    let (value, requested) = state.filter().map_or((RET_KILL_PROCESS, false), |newest| decide(newest, data));
     let action = Action::of(value);
     let sigsys = Sigsys {
         errno: action::data(value),
@@ -135,9 +135,17 @@ fn filtered(state: &ThreadState, data: &SeccompData, pass: Pass, logged: LogMask
     if signal != 0 {
         state.die();
     }
-    let requested = winner.is_some_and(Filter::logs);
     let log = logged.logs(action, requested).then(|| entry(data, signal, value & RET_ACTION_FULL));
     Decision { verdict, value, log }
+}
+
+/// The return value of a stack of filters, and whether the filter it is from asks for a log record.
+#[inline]
+fn decide(newest: &Filter, data: &SeccompData) -> (u32, bool) {
+    newest.decided(data).unwrap_or_else(|| {
+        let (value, winner) = combine(newest, data);
+        (value, winner.is_some_and(Filter::logs))
+    })
 }
 
 /// The return value of a stack of filters, and the filter it is from, `None` if all allow.

@@ -1,11 +1,14 @@
 //! Filters as threads share them: nodes that point at the filter installed before.
 
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 use core::iter;
 use core::ptr;
 
-use seccomp_runtime::Loaded;
+use seccomp_runtime::translator::OutOfMemory;
+use seccomp_runtime::{Loaded, SeccompData};
 
+use crate::decided::Decided;
 use crate::uapi::{MAX_INSNS_PER_PATH, PATH_PENALTY};
 
 /// An installed filter and, through it, all those installed before it on the same thread or inherited.
@@ -20,6 +23,7 @@ pub struct Filter {
     path_cost: usize,
     /// This node and its ancestors.
     count: u32,
+    decided: Vec<Decided>,
 }
 
 /// The filter would make the path longer than [`MAX_INSNS_PER_PATH`].
@@ -32,8 +36,16 @@ pub(crate) struct PathTooLong;
 pub(crate) struct Detached(Arc<Filter>);
 
 impl Detached {
-    pub(crate) fn new(program: Loaded, log: bool) -> Self {
-        Self(Arc::new(Filter { program, log, parent: None, path_cost: 0, count: 0 }))
+    /// # Errors
+    ///
+    /// There is no memory for the tables of what is decided.
+    pub(crate) fn new(program: Loaded, log: bool) -> Result<Self, OutOfMemory> {
+        let mut decided = Vec::new();
+        for arch in program.planned_arches() {
+            decided.try_reserve(1).map_err(|_| OutOfMemory)?;
+            decided.push(Decided::nothing(arch)?);
+        }
+        Ok(Self(Arc::new(Filter { program, log, parent: None, path_cost: 0, count: 0, decided })))
     }
 
     /// Puts the filter on top of `parent` (`seccomp_attach_filter`).
@@ -48,6 +60,9 @@ impl Detached {
         let length = below.saturating_add(node.program.translated_len());
         if length > MAX_INSNS_PER_PATH {
             return Err(PathTooLong);
+        }
+        for decided in &mut node.decided {
+            decided.fill(&node.program, node.log, parent.as_deref());
         }
         node.parent = parent;
         node.path_cost = length.saturating_add(PATH_PENALTY);
@@ -75,6 +90,19 @@ impl Filter {
     /// This filter, then each older one: the order in which they run.
     pub fn newest_first(&self) -> impl Iterator<Item = &Self> {
         iter::successors(Some(self), |filter| filter.parent.as_deref())
+    }
+
+    /// What this filter and all its ancestors decide together about a call, if no argument can change that:
+    /// their value, and whether the filter it is from asks for a log record.
+    #[inline]
+    pub(crate) fn decided(&self, data: &SeccompData) -> Option<(u32, bool)> {
+        self.table(data.arch)?.get(data.nr)
+    }
+
+    /// The table of what is decided about the calls of the entry `arch`.
+    #[inline]
+    pub(crate) fn table(&self, arch: u32) -> Option<&Decided> {
+        self.decided.iter().find(|decided| decided.arch == arch)
     }
 
     /// Whether `other` is this filter or one of its ancestors.

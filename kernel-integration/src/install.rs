@@ -82,8 +82,10 @@ pub fn attach<K: Kernel>(
     program: Checked,
     flags: FilterFlags,
 ) -> Result<Installed, InstallError> {
-    let loaded = Loaded::load(program, kernel.engine(), kernel.exec_memory())?;
-    let mut node = Detached::new(loaded, flags.contains(FilterFlags::LOG));
+    let memory = kernel.exec_memory();
+    let arches = kernel.planned_entries().iter().map(|entry| entry.audit_arch());
+    let loaded = Loaded::load(program, kernel.engine(), memory)?.planned(arches, memory)?;
+    let mut node = Detached::new(loaded, flags.contains(FilterFlags::LOG))?;
 
     let tsync = flags.contains(FilterFlags::TSYNC);
     let lock = if tsync { GroupLock::ThreadSync } else { GroupLock::Install };

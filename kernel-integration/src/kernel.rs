@@ -6,6 +6,7 @@ use core::ops::ControlFlow;
 
 use seccomp_runtime::{EngineKind, ExecMemory};
 
+use crate::arch::Arch;
 use crate::state::ThreadState;
 
 /// The kernel, as the calling thread sees it.
@@ -55,6 +56,11 @@ pub trait Kernel {
     fn engine(&self) -> EngineKind {
         EngineKind::DEFAULT
     }
+
+    /// The entries whose calls new filters are specialised for when they are installed: those that this
+    /// machine has. Each costs a few KiB a filter; none switches it off. [`Arch::X32`] is not one, because
+    /// its calls look like those of [`Arch::X86_64`] with large numbers, which run the whole filter.
+    fn planned_entries(&self) -> &[Arch];
 
     /// The caller entered strict mode: on x86, `rdtsc` is to fault from now on (`disable_TSC`).
     fn entered_strict(&self) {}

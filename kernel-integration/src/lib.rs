@@ -38,6 +38,7 @@ extern crate alloc;
 mod action;
 mod arch;
 mod audit;
+mod decided;
 mod evaluate;
 mod filter;
 mod install;

@@ -13,7 +13,8 @@ pub struct SeccompData {
     pub arch: u32,
     /// The address of the instruction after the one that made the call.
     pub instruction_pointer: u64,
-    /// The arguments, zero-extended when the entry is a 32-bit one.
+    /// The arguments: the argument registers as the entry saved them. A 32-bit program's are zero-extended;
+    /// `int $0x80` from 64-bit x86 code leaves them whole.
     pub args: [u64; 6],
 }
 

@@ -54,6 +54,7 @@ extern crate alloc;
 mod data;
 mod engine;
 mod error;
+mod plan;
 mod program;
 
 pub use cbpf_translator as translator;
@@ -61,4 +62,5 @@ pub use data::SeccompData;
 pub use engine::EngineKind;
 pub use engine::exec_mem::{ExecMemory, ExecMemoryError, ExecPages, NoExecMemory};
 pub use error::EngineError;
+pub use plan::{NUMBERS, Planned};
 pub use program::Loaded;

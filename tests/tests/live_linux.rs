@@ -32,12 +32,15 @@ fn agree_on_offers(programs: &[Vec<SockFilter>]) -> usize {
 
 /// The kernel and each engine give the same value for each input. Returns the values.
 fn agree_on_values(program: &[SockFilter], inputs: &[SeccompData]) -> Vec<u32> {
-    let engines = EngineKind::ALL.map(|kind| {
+    let load = |kind| {
         let program = check(program.to_vec()).expect("the program is a filter");
         let loaded = Loaded::load(program, kind, &HostExecMemory).expect("there is memory");
         assert_eq!(loaded.engine(), kind, "{:?}", loaded.fell_back());
         loaded
-    });
+    };
+    let planned = load(EngineKind::DEFAULT).planned([host::ARCH_NATIVE, host::ARCH_COMPAT], &HostExecMemory);
+    let engines = EngineKind::ALL.map(load).into_iter().chain([planned.expect("there is memory")]);
+    let engines: Vec<_> = engines.collect();
     let values = host::decide(program, inputs);
     for (input, linux) in inputs.iter().zip(&values) {
         for engine in &engines {

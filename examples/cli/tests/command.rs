@@ -462,7 +462,7 @@ fn usage_errors_take_one_line() {
         (&["eval", allow, "--nr", "0", "--args", "1,2,3,4,5,6,7"], "a system call has six arguments"),
         (
             &["eval", allow, "--nr", "0", "--engine", "steam"],
-            "[possible values: jit, interpreter, native, all]",
+            "[possible values: jit, interpreter, native, plan, all]",
         ),
         (&["eval", allow, "--nr", "0", "--batch", "x"], "cannot be used with"),
         (&["eval", allow, "--batch", "/nonexistent"], "/nonexistent: No such file"),

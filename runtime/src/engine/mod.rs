@@ -6,7 +6,7 @@ pub(crate) mod exec_mem;
 mod interpreter;
 #[cfg(target_arch = "x86_64")]
 mod jit;
-mod native;
+pub(crate) mod native;
 
 use alloc::boxed::Box;
 

@@ -62,7 +62,7 @@ pub(super) fn run(program: &Checked, data: &SeccompData) -> Result<u32, Fault> {
 }
 
 /// The result, or `None` for a division by zero. Shift counts are taken modulo 32, as x86 does.
-fn alu(op: AluOp, a: u32, operand: u32) -> Option<u32> {
+pub(crate) fn alu(op: AluOp, a: u32, operand: u32) -> Option<u32> {
     Some(match op {
         AluOp::Add => a.wrapping_add(operand),
         AluOp::Sub => a.wrapping_sub(operand),

@@ -8,16 +8,16 @@ use anyhow::{Context, anyhow};
 use cbpf_translator::Checked;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use seccomp_kernel::{Arch, strictest};
-use seccomp_rbpf::exec_memory::HostExecMemory;
-use seccomp_runtime::{EngineKind, Loaded, SeccompData};
+use seccomp_runtime::{Loaded, SeccompData};
 
+use crate::engine::Engine;
 use crate::filter::{self, Name};
 
 /// `--engine`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Selection {
     /// This engine.
-    One(EngineKind),
+    One(Engine),
     /// Every engine that the machine has, to compare them.
     All,
 }
@@ -26,10 +26,10 @@ const ALL: &str = "all";
 
 /// Parses an engine's name, or `all`.
 pub fn parser() -> impl TypedValueParser<Value = Selection> {
-    let names = EngineKind::ALL.map(EngineKind::name).into_iter().chain(iter::once(ALL));
+    let names = Engine::all().map(Engine::name).chain(iter::once(ALL));
     PossibleValuesParser::new(names).map(|name| {
-        let kind = EngineKind::ALL.into_iter().find(|kind| kind.name() == name);
-        kind.map_or(Selection::All, Selection::One)
+        let engine = Engine::all().find(|engine| engine.name() == name);
+        engine.map_or(Selection::All, Selection::One)
     })
 }
 
@@ -51,12 +51,10 @@ impl Engines {
         let filters: Vec<_> =
             paths.iter().map(|path| filter::load_checked(path, arch)).collect::<anyhow::Result<_>>()?;
         let stacks = match selection {
-            Selection::One(kind) => vec![Stack::load(kind, &filters)?],
-            Selection::All => EngineKind::ALL
-                .into_iter()
-                .filter(|kind| *kind != EngineKind::Jit || cfg!(target_arch = "x86_64"))
-                .map(|kind| Stack::load(kind, &filters))
-                .collect::<anyhow::Result<_>>()?,
+            Selection::One(engine) => vec![Stack::load(engine, &filters)?],
+            Selection::All => {
+                Engine::all().map(|engine| Stack::load(engine, &filters)).collect::<anyhow::Result<_>>()?
+            }
         };
         Ok(Self { paths, stacks })
     }
@@ -83,7 +81,7 @@ impl Engines {
         for stack in &self.stacks {
             let value = stack.run(data).map_or(String::new(), |(value, _)| format!(" {value:#010x}"));
             // A string takes everything.
-            let _ = write!(text, " {}{value},", stack.kind.name());
+            let _ = write!(text, " {}{value},", stack.engine.name());
         }
         let SeccompData { nr, arch, instruction_pointer, args } = data;
         let _ = write!(text, " for nr {nr} arch {arch:#x} ip {instruction_pointer:#x} args {args:x?}");
@@ -94,18 +92,14 @@ impl Engines {
 
 /// Filters on one engine.
 struct Stack {
-    kind: EngineKind,
+    engine: Engine,
     newest_first: Vec<Loaded>,
 }
 
 impl Stack {
-    fn load(kind: EngineKind, newest_first: &[Checked]) -> anyhow::Result<Self> {
-        let load = |filter: &Checked| {
-            let loaded = Loaded::load(filter.clone(), kind, &HostExecMemory)?;
-            loaded.fell_back().map_or(Ok(loaded), |error| Err(anyhow!("{error}")))
-        };
-        let loaded = newest_first.iter().map(load).collect::<anyhow::Result<_>>();
-        Ok(Self { kind, newest_first: loaded.with_context(|| format!("engine {}", kind.name()))? })
+    fn load(engine: Engine, newest_first: &[Checked]) -> anyhow::Result<Self> {
+        let loaded = newest_first.iter().cloned().map(|filter| engine.load(filter));
+        Ok(Self { engine, newest_first: loaded.collect::<anyhow::Result<_>>()? })
     }
 
     /// The return value that counts, and the index of its filter.
@@ -119,12 +113,13 @@ impl Stack {
 mod tests {
     use super::*;
     use cbpf_translator::{SockFilter, check};
+    use seccomp_runtime::EngineKind;
 
     #[test]
     fn a_disagreement_names_engines_call_and_filters() {
         let stack = |kind, value| {
             let filter = check(vec![SockFilter::new(0x06, 0, 0, value)]).unwrap();
-            Stack::load(kind, &[filter]).unwrap()
+            Stack::load(Engine { kind, plan: false }, &[filter]).unwrap()
         };
         let engines = |value| Engines {
             paths: vec!["a.bpf".into()],

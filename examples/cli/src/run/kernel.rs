@@ -5,11 +5,12 @@ use std::ops::ControlFlow;
 
 use nix::sys::uio::{RemoteIoVec, process_vm_readv, process_vm_writev};
 use seccomp_kernel::runtime::{EngineKind, ExecMemory};
-use seccomp_kernel::{Fault, GroupLock, Interrupted, Kernel, ThreadGroup};
+use seccomp_kernel::{Arch, Fault, GroupLock, Interrupted, Kernel, ThreadGroup};
 use seccomp_rbpf::exec_memory::HostExecMemory;
 
 use super::proc::Status;
 use super::task::{Task, Tasks};
+use crate::engine::Engine;
 
 /// The bit of CAP_SYS_ADMIN in a capability set.
 const CAP_SYS_ADMIN: u64 = 1 << 21;
@@ -22,7 +23,7 @@ const CAP_SYS_ADMIN: u64 = 1 << 21;
 pub(super) struct Caller<'a> {
     pub(super) tasks: &'a Tasks,
     pub(super) task: &'a Task,
-    pub(super) engine: EngineKind,
+    pub(super) engine: Engine,
 }
 
 impl<'a> Kernel for Caller<'a> {
@@ -63,7 +64,12 @@ impl<'a> Kernel for Caller<'a> {
     }
 
     fn engine(&self) -> EngineKind {
-        self.engine
+        self.engine.kind
+    }
+
+    fn planned_entries(&self) -> &[Arch] {
+        // Those of an x86-64 machine.
+        if self.engine.plan { &[Arch::X86_64, Arch::I386] } else { &[] }
     }
 }
 

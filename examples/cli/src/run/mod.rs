@@ -22,13 +22,13 @@ use std::process::ExitCode;
 use anyhow::Context;
 use clap::Args;
 use nix::unistd::Pid;
-use seccomp_kernel::runtime::EngineKind;
 use seccomp_kernel::runtime::translator::Checked;
 use seccomp_kernel::uapi::FilterFlags;
 use seccomp_kernel::{Arch, ThreadState, attach};
 
 pub(crate) use launch::{LAUNCH, LaunchArgs, launch};
 
+use crate::engine::{self, Engine};
 use crate::filter;
 use kernel::Caller;
 use record::Record;
@@ -42,8 +42,8 @@ pub(crate) struct RunArgs {
     #[arg(long, value_name = "FILTER")]
     filter: Vec<PathBuf>,
     /// Engine that runs the filters, also those the program installs itself
-    #[arg(long, default_value = EngineKind::DEFAULT.name(), value_parser = crate::engine::parser())]
-    engine: EngineKind,
+    #[arg(long, default_value = Engine::PLAN.name(), value_parser = engine::parser())]
+    engine: Engine,
     /// Write a line for each call to FILE
     #[arg(long, value_name = "FILE")]
     trace: Option<PathBuf>,
@@ -71,7 +71,7 @@ pub(crate) fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
 }
 
 /// The state of a thread that has `filters`, the first the oldest.
-fn confine(filters: Vec<Checked>, engine: EngineKind) -> anyhow::Result<ThreadState> {
+fn confine(filters: Vec<Checked>, engine: Engine) -> anyhow::Result<ThreadState> {
     let this = Pid::this();
     let task = Task::new(this, this, ThreadState::new());
     let caller = Caller { tasks: &Tasks::default(), task: &task, engine };

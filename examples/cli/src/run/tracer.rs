@@ -7,7 +7,7 @@ use nix::errno::Errno;
 use nix::sys::ptrace;
 use nix::sys::signal::{self, Signal};
 use nix::unistd::Pid;
-use seccomp_kernel::runtime::{EngineKind, SeccompData};
+use seccomp_kernel::runtime::SeccompData;
 use seccomp_kernel::{Arch, Kernel, LogMask, Pass, ThreadState, Verdict, evaluate, syscall, uapi};
 use syscalls::{x86, x86_64};
 
@@ -16,6 +16,7 @@ use super::kernel::Caller;
 use super::record::Record;
 use super::sys::{self, Call, Event};
 use super::task::{Task, Tasks};
+use crate::engine::Engine;
 
 /// `CLONE_UNTRACED`: the child would not be seized.
 const CLONE_UNTRACED: u64 = 0x0080_0000;
@@ -32,13 +33,13 @@ pub(super) struct Tracer {
     program: Pid,
     /// What the program's first image starts with, until it does.
     initial: Option<ThreadState>,
-    engine: EngineKind,
+    engine: Engine,
     record: Record,
 }
 
 impl Tracer {
     /// For the seized launcher `program`, whose program will start with the state `initial`.
-    pub(super) fn new(program: Pid, initial: ThreadState, engine: EngineKind, record: Record) -> Self {
+    pub(super) fn new(program: Pid, initial: ThreadState, engine: Engine, record: Record) -> Self {
         let mut tasks = Tasks::default();
         tasks.insert(Task::new(program, program, ThreadState::new()));
         Self {

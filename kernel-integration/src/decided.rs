@@ -1,0 +1,92 @@
+//! What a path of filters decides whatever the arguments: a table by system call number.
+//!
+//! The table of a filter already holds what its ancestors decide, merged as evaluation would. So such a
+//! decision is one load, however many filters there are and however long they are.
+
+use alloc::vec::Vec;
+
+use cbpf_translator::OutOfMemory;
+use cbpf_translator::seccomp::RET_ALLOW;
+use seccomp_runtime::{Loaded, NUMBERS, Planned};
+
+use crate::action;
+use crate::filter::Filter;
+
+/// The decisions about the calls of one entry.
+#[derive(Debug)]
+pub(crate) struct Decided {
+    /// The entry's `AUDIT_ARCH_*` value.
+    pub(crate) arch: u32,
+    rows: Vec<Row>,
+}
+
+/// One number's row. Eight bytes.
+#[derive(Clone, Copy, Debug)]
+struct Row {
+    value: u32,
+    /// Whether the arguments cannot change it.
+    known: bool,
+    /// Whether the filter that the value is from logs.
+    log: bool,
+}
+
+impl Row {
+    const UNKNOWN: Self = Self { value: 0, known: false, log: false };
+
+    /// What no filter at all decides.
+    const ALLOW: Self = Self { value: RET_ALLOW, known: true, log: false };
+
+    /// What a filter that has this row and is newer than one with `older` decides together with that.
+    fn over(self, older: Self) -> Self {
+        let mine = action::precedence(self.value);
+        match (self.known && older.known, mine <= action::precedence(older.value)) {
+            (false, _) => Self::UNKNOWN,
+            // Data of an ALLOW does not count, and no filter wins with it.
+            (true, true) if mine < action::precedence(RET_ALLOW) => self,
+            (true, _) => older,
+        }
+    }
+}
+
+impl Decided {
+    /// A table for the entry `arch` in which nothing is known yet.
+    ///
+    /// # Errors
+    ///
+    /// There is no memory.
+    pub(crate) fn nothing(arch: u32) -> Result<Self, OutOfMemory> {
+        let mut rows = Vec::new();
+        rows.try_reserve_exact(NUMBERS).map_err(|_| OutOfMemory)?;
+        rows.resize(NUMBERS, Row::UNKNOWN);
+        Ok(Self { arch, rows })
+    }
+
+    /// Fills in what `program` decides on top of `parent`. Allocates nothing.
+    pub(crate) fn fill(&mut self, program: &Loaded, log: bool, parent: Option<&Filter>) {
+        let arch = self.arch;
+        let older = parent.map(|parent| parent.table(arch));
+        for (nr, row) in (0i32..).zip(&mut self.rows) {
+            let older = match older {
+                None => Row::ALLOW,
+                Some(table) => table.and_then(|table| table.row(nr)).unwrap_or(Row::UNKNOWN),
+            };
+            let mine = match program.plan_of(arch, nr) {
+                Planned::Constant(value) => Row { value, known: true, log },
+                Planned::Residual | Planned::Whole => Row::UNKNOWN,
+            };
+            *row = mine.over(older);
+        }
+    }
+
+    /// The decision about calls of `nr`.
+    #[inline]
+    pub(crate) fn get(&self, nr: i32) -> Option<(u32, bool)> {
+        let row = self.row(nr)?;
+        row.known.then_some((row.value, row.log))
+    }
+
+    #[inline]
+    fn row(&self, nr: i32) -> Option<Row> {
+        self.rows.get(nr.cast_unsigned() as usize).copied()
+    }
+}

@@ -1,0 +1,102 @@
+//! Planned filters against the whole program.
+
+use cbpf_translator::cbpf::MAX_INSNS;
+use cbpf_translator::seccomp::{AUDIT_ARCH_AARCH64, AUDIT_ARCH_I386, AUDIT_ARCH_X86_64};
+use cbpf_translator::{SockFilter, check};
+use rand::Rng;
+use seccomp_rbpf::exec_memory::HostExecMemory;
+use seccomp_runtime::{EngineKind, Loaded, NUMBERS, Planned};
+use seccomp_tests::vectors::Answer;
+use seccomp_tests::{generate, vectors};
+
+const ARCHES: [u32; 3] = [AUDIT_ARCH_X86_64, AUDIT_ARCH_I386, AUDIT_ARCH_AARCH64];
+
+/// An entry that is not planned.
+const OTHER_ARCH: u32 = 0xc000_00f3;
+
+fn load(program: &[SockFilter], engine: EngineKind) -> Loaded {
+    let checked = check(program.to_vec()).expect("the program is a filter");
+    Loaded::load(checked, engine, &HostExecMemory).expect("there is memory")
+}
+
+fn plan(program: &[SockFilter], engine: EngineKind) -> Loaded {
+    load(program, engine).planned(ARCHES, &HostExecMemory).expect("there is memory")
+}
+
+/// What a campaign saw, so that one that sees too little of something fails.
+#[derive(Debug, Default)]
+struct Seen {
+    constant: u64,
+    residual: u64,
+    whole: u64,
+}
+
+/// The plan on every engine answers as the whole program does, for numbers all over the table and beyond.
+fn agrees<R: Rng>(rng: &mut R, program: &[SockFilter], numbers: &[i32], seen: &mut Seen) {
+    let reference = load(program, EngineKind::Native);
+    let planned = EngineKind::ALL.map(|engine| plan(program, engine));
+    for &nr in numbers {
+        for arch in ARCHES.into_iter().chain([OTHER_ARCH]) {
+            let mut input = generate::input(rng, program);
+            (input.nr, input.arch) = (nr, arch);
+            let expected = reference.run(&input);
+            let plan = planned[0].plan_of(arch, nr);
+            for engine in &planned {
+                let value = engine.run(&input);
+                assert!(
+                    value == expected,
+                    "{plan:?} on {} is {value:#x}, the program's value {expected:#x}: {}",
+                    engine.engine().name(),
+                    generate::replay(program, &input),
+                );
+                assert_eq!(engine.plan_of(arch, nr), plan);
+            }
+            match plan {
+                Planned::Constant(value) => {
+                    assert_eq!(value, expected);
+                    seen.constant += 1;
+                }
+                Planned::Residual => seen.residual += 1,
+                Planned::Whole => seen.whole += 1,
+            }
+        }
+    }
+}
+
+const EDGES: [i32; 9] =
+    [-1, 0, NUMBERS as i32 - 1, NUMBERS as i32, i32::MAX, i32::MIN, 1 << 30, 1 << 30 | 39, 0x3fff_ffff];
+
+#[test]
+fn plans_of_recorded_programs_agree_for_every_number() {
+    let mut rng = generate::seeded();
+    let mut seen = Seen::default();
+    let numbers: Vec<i32> = (-2..=600).chain(EDGES).collect();
+    for vector in vectors::programs() {
+        if matches!(vector.answer, Answer::Accepted(_)) {
+            agrees(&mut rng, &vector.program, &numbers, &mut seen);
+        }
+    }
+    println!("{seen:?}");
+    assert!(seen.constant > 100_000 && seen.residual > 10_000);
+}
+
+#[test]
+fn plans_of_generated_programs_agree() {
+    let mut rng = generate::seeded();
+    let mut seen = Seen::default();
+    for _ in 0..generate::campaign(20_000, "SECCOMP_PLANNED_PROGRAMS") {
+        let max_len = if rng.random_ratio(1, 10) { MAX_INSNS } else { 96 };
+        let program = generate::program(&mut rng, max_len);
+        // The program's own constants come as numbers too, and their neighbours.
+        let numbers: Vec<i32> = (0..6)
+            .map(|_| match rng.random_range(0..3) {
+                0 => generate::input(&mut rng, &program).nr,
+                1 => rng.random_range(-2..=600),
+                _ => EDGES[rng.random_range(0..EDGES.len())],
+            })
+            .collect();
+        agrees(&mut rng, &program, &numbers, &mut seen);
+    }
+    println!("{seen:?}");
+    assert!(seen.constant > 0 && seen.residual > 0 && seen.whole > 0);
+}
