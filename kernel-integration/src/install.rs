@@ -23,7 +23,8 @@ pub enum Installed {
     Diverged(i32),
 }
 
-/// Why a filter was not installed, in the order in which Linux looks.
+/// Why a filter was not installed. Linux looks for them in this order, except that reading the program may
+/// fault, and lack memory, only after its length, the caller's right and the pointer were looked at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum InstallError {
     /// A flag that is not known.
@@ -60,7 +61,7 @@ pub enum InstallError {
 ///
 /// # Errors
 ///
-/// The first reason in the order of [`InstallError`]'s variants.
+/// The first reason in Linux's order; see [`InstallError`].
 pub fn install<K: Kernel>(
     kernel: &K,
     entry: Arch,
@@ -88,10 +89,11 @@ pub fn attach<K: Kernel>(
     let mut node = Detached::new(loaded, flags.contains(FilterFlags::LOG))?;
 
     let tsync = flags.contains(FilterFlags::TSYNC);
+    let allow_speculation = flags.contains(FilterFlags::SPEC_ALLOW);
     let lock = if tsync { GroupLock::ThreadSync } else { GroupLock::Install };
     let caller = kernel.current();
     let state = caller.seccomp();
-    let installed = kernel.with_group(lock, |group| {
+    kernel.with_group(lock, |group| {
         state.may_filter().map_err(|_| InstallError::Mode)?;
         let filter = node.attach(state.share_filter()).map_err(|_| InstallError::PathTooLong)?;
         if tsync && let Some(tid) = tsync::diverged(group, state) {
@@ -103,14 +105,11 @@ pub fn attach<K: Kernel>(
         }
         state.grow(filter.clone()).map_err(|_| InstallError::Mode)?;
         if tsync {
-            tsync::synchronise(group, caller, &filter);
+            tsync::synchronise(group, caller, &filter, allow_speculation);
         }
+        caller.entered_filter(allow_speculation);
         Ok(Installed::Yes)
-    })??;
-    if installed == Installed::Yes {
-        kernel.entered_filter(flags.contains(FilterFlags::SPEC_ALLOW));
-    }
-    Ok(installed)
+    })?
 }
 
 /// Copies the program in: the checks of its length and of the caller's right come before its memory is
@@ -129,7 +128,7 @@ fn read_program<K: Kernel>(kernel: &K, entry: Arch, fprog: u64) -> Result<Vec<So
     }
     let mut insns = Vec::new();
     insns.try_reserve_exact(len).map_err(|_| InstallError::OutOfMemory)?;
-    // By pages of instructions, so that the copy needs no second buffer of the program's size.
+    // Piece by piece, so that the copy needs no second buffer of the program's size.
     let mut buffer = [0; 64 * SockFilter::SIZE];
     let mut address = fprog.filter;
     let mut left = len.saturating_mul(SockFilter::SIZE);

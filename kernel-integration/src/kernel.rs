@@ -40,9 +40,10 @@ pub trait Kernel {
     /// no_new_privs; leaves no audit trace.
     fn may_install(&self) -> bool;
 
-    /// Calls `f` with the caller's thread group locked: until it returns, no thread of the group is born,
-    /// dies, or changes its seccomp state, and for [`GroupLock::ThreadSync`] none executes another program.
-    /// The lock may be a spin lock: `f` does not sleep and does not free.
+    /// Calls `f` with the caller's thread group locked: until it returns, no thread of the group is born or
+    /// leaves it, none calls this too, and for [`GroupLock::ThreadSync`] none executes another program. (A
+    /// thread may be told to die meanwhile; that needs no lock.) The lock may be a spin lock: `f` does not
+    /// sleep, allocate or free. It takes microseconds, for it fills the new filter's tables.
     ///
     /// # Errors
     ///
@@ -58,18 +59,13 @@ pub trait Kernel {
     }
 
     /// The entries whose calls new filters are specialised for when they are installed: those that this
-    /// machine has. Each costs a few KiB a filter; none switches it off. [`Arch::X32`] is not one, because
-    /// its calls look like those of [`Arch::X86_64`] with large numbers, which run the whole filter.
+    /// machine has, each once. Each costs a few KiB a filter; none switches it off. Naming [`Arch::X32`] is
+    /// of no use: its calls look like those of [`Arch::X86_64`] with large numbers, which run the whole filter.
     fn planned_entries(&self) -> &[Arch];
 
     /// The caller entered strict mode: on x86, `rdtsc` is to fault from now on (`disable_TSC`).
     fn entered_strict(&self) {}
 
-    /// The caller entered filter mode or installed another filter; unless `allow_speculation`, speculation
-    /// mitigations are to be switched on where the kernel does so (`arch_seccomp_spec_mitigate`).
-    fn entered_filter(&self, allow_speculation: bool) {
-        let _ = allow_speculation;
-    }
 }
 
 /// A thread of the caller's process, the caller included.
@@ -85,6 +81,13 @@ pub trait Thread {
 
     /// Sets no_new_privs. Called under the group's lock.
     fn set_no_new_privs(&self);
+
+    /// The thread entered filter mode or, if it is the caller, installed another filter; unless
+    /// `allow_speculation`, speculation mitigations are to be switched on for it where the kernel does so
+    /// (`arch_seccomp_spec_mitigate`). Called under the group's lock.
+    fn entered_filter(&self, allow_speculation: bool) {
+        let _ = allow_speculation;
+    }
 }
 
 /// A locked thread group.

@@ -14,6 +14,9 @@
 //! reads it with one acquire load: it takes no lock, counts no reference and, on the jit and native engines,
 //! allocates nothing.
 //!
+//! For the entries that [`Kernel::planned_entries`] names, filters are planned: what no argument can change costs
+//! one load, however many the filters are and however long.
+//!
 //! Architectures are values ([`Arch`]), never `cfg`: a kernel names the one each entry belongs to.
 //!
 //! What it does not do (yet): user notification. `SECCOMP_FILTER_FLAG_NEW_LISTENER` is refused as an unknown
@@ -57,4 +60,4 @@ pub use filter::Filter;
 pub use install::{InstallError, Installed, attach, install};
 pub use kernel::{Fault, GroupLock, Interrupted, Kernel, Thread, ThreadGroup};
 pub use seccomp_runtime as runtime;
-pub use state::{Mode, ModeConflict, ThreadState};
+pub use state::{Mode, ThreadState};

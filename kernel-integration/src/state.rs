@@ -20,15 +20,27 @@ pub enum Mode {
     Dead = 3,
 }
 
+impl Mode {
+    #[inline]
+    fn of(value: u8) -> Self {
+        match value {
+            0 => Self::Disabled,
+            1 => Self::Strict,
+            2 => Self::Filter,
+            _ => Self::Dead,
+        }
+    }
+}
+
 /// The thread is in a mode from which there is no way to the one asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ModeConflict;
+pub(crate) struct ModeConflict;
 
 /// A thread's seccomp state. The kernel keeps one in each thread.
 ///
-/// Its own thread reads it at every system call; threads of the same process may change it at the same time
-/// (TSYNC), one at a time under the group's lock. All transitions are here: disabled to strict or filter,
-/// filter to filter with a descendant of the old one, anything to dead.
+/// Its own thread reads it at every system call; it and other threads of the process (TSYNC) change it, one at
+/// a time under the group's lock. Only that it dies, its own thread may find at any time. All transitions are
+/// here: disabled to strict or filter, filter to filter with a descendant of the old one, anything to dead.
 #[derive(Debug, Default)]
 pub struct ThreadState {
     // Set after the leaf, so that whoever sees filter mode finds a filter.
@@ -55,12 +67,7 @@ impl ThreadState {
     /// The mode.
     #[inline]
     pub fn mode(&self) -> Mode {
-        match self.mode.load(Ordering::Acquire) {
-            0 => Mode::Disabled,
-            1 => Mode::Strict,
-            2 => Mode::Filter,
-            _ => Mode::Dead,
-        }
+        Mode::of(self.mode.load(Ordering::Acquire))
     }
 
     /// The newest filter. It leads to the older ones.
@@ -115,6 +122,6 @@ impl ThreadState {
         self.mode
             .compare_exchange(from as u8, to as u8, Ordering::AcqRel, Ordering::Acquire)
             .map(|_| ())
-            .map_err(|_| self.mode())
+            .map_err(Mode::of)
     }
 }

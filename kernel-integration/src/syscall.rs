@@ -5,7 +5,7 @@ use syscalls::Errno;
 use crate::action::Action;
 use crate::arch::Arch;
 use crate::install::{InstallError, Installed, install};
-use crate::kernel::{Fault, Kernel, Thread};
+use crate::kernel::{Fault, GroupLock, Kernel, Thread};
 use crate::state::ModeConflict;
 use crate::uapi::{
     NOTIF_SIZES, SECCOMP_GET_ACTION_AVAIL, SECCOMP_GET_NOTIF_SIZES, SECCOMP_MODE_FILTER, SECCOMP_MODE_STRICT,
@@ -61,7 +61,9 @@ pub fn prctl_get_seccomp<K: Kernel>(kernel: &K) -> i32 {
 }
 
 fn set_strict<K: Kernel>(kernel: &K) -> Result<i32, Errno> {
-    kernel.current().seccomp().enter_strict()?;
+    let state = kernel.current().seccomp();
+    // Under the lock, or a TSYNC that has found this thread without seccomp would overwrite it.
+    kernel.with_group(GroupLock::Install, |_| state.enter_strict()).map_err(InstallError::from)??;
     kernel.entered_strict();
     Ok(0)
 }

@@ -30,15 +30,22 @@ pub(crate) fn diverged<G: ThreadGroup>(group: &G, caller: &ThreadState) -> Optio
 
 /// Gives `filter`, which the caller has just taken, to every other thread (`seccomp_sync_threads`). None of
 /// them [`diverged`] under the same lock.
-pub(crate) fn synchronise<G: ThreadGroup>(group: &G, caller: &G::Thread, filter: &Arc<Filter>) {
+pub(crate) fn synchronise<G: ThreadGroup>(
+    group: &G,
+    caller: &G::Thread,
+    filter: &Arc<Filter>,
+    allow_speculation: bool,
+) {
     group.for_each_sibling(&mut |thread| {
         // Before the filter, which may be one that only no_new_privs permits.
         if caller.no_new_privs() {
             thread.set_no_new_privs();
         }
-        // Refused only where the check would have refused it, and the lock is still held.
-        let taken = thread.seccomp().grow(Arc::clone(filter));
-        debug_assert!(taken.is_ok(), "the thread changed under the group's lock");
+        let was = thread.seccomp().mode();
+        // Refused only by a thread that has begun to die since it was checked, and needs no filter.
+        if thread.seccomp().grow(Arc::clone(filter)).is_ok() && was == Mode::Disabled {
+            thread.entered_filter(allow_speculation);
+        }
         ControlFlow::Continue(())
     });
 }

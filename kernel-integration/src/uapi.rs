@@ -17,8 +17,6 @@ pub const PR_GET_SECCOMP: u32 = 21;
 /// prctl(2): set the mode.
 pub const PR_SET_SECCOMP: u32 = 22;
 
-/// The mode of a thread without seccomp.
-pub const SECCOMP_MODE_DISABLED: u64 = 0;
 /// The mode `PR_SET_SECCOMP` takes for strict mode.
 pub const SECCOMP_MODE_STRICT: u64 = 1;
 /// The mode `PR_SET_SECCOMP` takes for a filter.

@@ -33,6 +33,9 @@
 //! # Ok::<(), Box<dyn core::error::Error>>(())
 //! ```
 //!
+//! [`Loaded::planned`] specialises a filter by system call number: what no argument can change costs one load,
+//! however long the filter is, and the rest runs what is left for its number.
+//!
 //! What it does not do: decide what a return value means to a thread, or which filters a thread has; that is
 //! `seccomp-kernel`.
 

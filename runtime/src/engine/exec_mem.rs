@@ -7,6 +7,9 @@ use core::ptr::NonNull;
 
 /// Where the embedder keeps code. Called when filters are loaded and dropped, never when they run.
 ///
+/// What goes there is rbpf's code: it has no ENDBR at its entry, so a kernel with indirect branch tracking cannot
+/// call it, and constants of the program stand in it as they are (no constant blinding).
+///
 /// There is one operation, so that writable and executable at once cannot be asked for: code goes in, sealed
 /// pages come out.
 ///

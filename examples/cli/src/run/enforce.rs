@@ -56,6 +56,10 @@ pub(super) fn end_thread(task: &Task, entry: Arch) -> nix::Result<()> {
 pub(super) fn die(caller: &Caller, entry: Arch, sigsys: Sigsys) -> nix::Result<()> {
     let task = caller.task;
     let status = Status::of(task.tid);
+    if status.is_init() {
+        // The first process of a pid namespace would not die of a signal that it did not ask for.
+        return signal::kill(task.tgid, Signal::SIGKILL);
+    }
     let reset = (status.caught() | status.ignored()) & SIGSYS_BIT != 0;
     if !reset {
         skip(task.tid)?;
@@ -117,14 +121,6 @@ pub(super) fn exit(task: &Task) -> nix::Result<i32> {
             Ok(libc::SIGSYS)
         }
     }
-}
-
-/// Takes bits out of a call's first argument.
-pub(super) fn clear_in_first_argument(task: &Task, entry: Arch, bits: u64) -> nix::Result<()> {
-    let mut regs = getregs(task.tid)?;
-    let argument = if entry == Arch::I386 { &mut regs.rbx } else { &mut regs.rdi };
-    *argument &= !bits;
-    setregs(task.tid, regs)
 }
 
 /// Keeps a call from running. The result is its number, as the register had it.

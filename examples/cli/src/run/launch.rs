@@ -1,18 +1,21 @@
 //! Starting the program so that not one of its instructions runs unseen.
 //!
-//! A launcher, which is this command under a hidden name, stops itself before it does anything; it is seized
-//! while it is stopped, and then turns into the program.
+//! A launcher, which is this command under a hidden name, waits until it is traced by its parent, and then
+//! turns into the program.
 
 use std::ffi::OsString;
+use std::io::{self, ErrorKind, Write};
 use std::os::unix::process::CommandExt;
 use std::process::{Command, ExitCode};
+use std::thread;
+use std::time::Duration;
 
-use anyhow::{Context, bail};
+use anyhow::{Context, bail, ensure};
 use clap::Args;
 use nix::sys::ptrace::{self, Options};
-use nix::sys::signal::{self, Signal};
-use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
+
+use super::proc::Status;
 
 /// The hidden subcommand.
 pub(crate) const LAUNCH: &str = "__launch";
@@ -26,25 +29,29 @@ pub(crate) struct LaunchArgs {
 
 /// The launcher's side: waits to be seized, then becomes the program. Returns only if it cannot.
 pub(crate) fn launch(args: &LaunchArgs) -> anyhow::Result<ExitCode> {
+    const POLL: Duration = Duration::from_micros(200);
     let [program, rest @ ..] = args.command.as_slice() else { bail!("no command") };
-    signal::raise(Signal::SIGSTOP)?;
+    let parent = Pid::parent();
+    // No signal tells of it: anybody can send one.
+    while Status::of(Pid::this()).tracer() != Some(parent) {
+        ensure!(Pid::parent() == parent, "the command that wanted to trace this is gone");
+        thread::sleep(POLL);
+    }
     let error = Command::new(program).args(rest).exec();
-    eprintln!("seccomp-rbpf: {}: {error}", program.display());
+    // Where nobody reads, the status is left.
+    let _ = writeln!(io::stderr(), "seccomp-rbpf: {}: {error}", program.display());
     // As a shell says it: not found, or found and not to be run.
-    Ok(ExitCode::from(if error.kind() == std::io::ErrorKind::NotFound { 127 } else { 126 }))
+    Ok(ExitCode::from(if error.kind() == ErrorKind::NotFound { 127 } else { 126 }))
 }
 
 /// Starts the launcher for `command` and seizes it. All that descends from it is seized too, and dies with
 /// this process.
 pub(super) fn start(command: &[OsString]) -> anyhow::Result<Pid> {
+    ensure!(Status::of(Pid::this()).tgid().is_some(), "/proc is needed, and cannot be read");
     let this = std::env::current_exe().context("cannot find this program's own file")?;
-    let child =
+    let mut child =
         Command::new(this).arg(LAUNCH).arg("--").args(command).spawn().context("cannot start a process")?;
     let pid = Pid::from_raw(child.id().cast_signed());
-    match waitpid(pid, Some(WaitPidFlag::WUNTRACED))? {
-        WaitStatus::Stopped(..) => {}
-        status => bail!("the launcher ended before it was seized: {status:?}"),
-    }
     let options = Options::PTRACE_O_TRACESYSGOOD
         | Options::PTRACE_O_TRACECLONE
         | Options::PTRACE_O_TRACEFORK
@@ -53,9 +60,10 @@ pub(super) fn start(command: &[OsString]) -> anyhow::Result<Pid> {
         | Options::PTRACE_O_TRACEEXIT
         | Options::PTRACE_O_EXITKILL;
     if let Err(error) = ptrace::seize(pid, options) {
-        let _ = signal::kill(pid, Signal::SIGKILL);
+        // It waits and has done nothing yet.
+        let _ = child.kill();
         return Err(error).context("cannot trace (is ptrace forbidden here, or this already traced?)");
     }
-    signal::kill(pid, Signal::SIGCONT)?;
+    // It goes on by itself, and stops when it has become the program.
     Ok(pid)
 }

@@ -26,6 +26,21 @@ impl Status {
         Some(Pid::from_raw(self.field("Tgid")?.parse().ok()?))
     }
 
+    /// The thread's id in its own pid namespace.
+    pub(super) fn own_tid(&self) -> Option<i32> {
+        self.field("NSpid")?.split_whitespace().last()?.parse().ok()
+    }
+
+    /// Whether its process is the first of a pid namespace.
+    pub(super) fn is_init(&self) -> bool {
+        self.field("NStgid").is_some_and(|ids| ids.split_whitespace().last() == Some("1"))
+    }
+
+    /// The process that traces it.
+    pub(super) fn tracer(&self) -> Option<Pid> {
+        Some(Pid::from_raw(self.field("TracerPid")?.parse().ok()?))
+    }
+
     /// The signals that are blocked, signal n in bit n - 1.
     pub(super) fn blocked(&self) -> u64 {
         self.mask("SigBlk")

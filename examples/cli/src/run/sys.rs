@@ -74,6 +74,12 @@ pub(super) fn resume(tid: Pid, signal: c_int) -> nix::Result<()> {
     request(libc::PTRACE_SYSCALL, tid, ptr::without_provenance_mut(signal as usize))
 }
 
+/// Sends any signal.
+pub(super) fn send(pid: Pid, signal: c_int) -> nix::Result<()> {
+    // SAFETY: kill(2) takes two numbers and touches no memory of this process.
+    Errno::result(unsafe { libc::kill(pid.as_raw(), signal) }).map(drop)
+}
+
 /// Leaves a thread in its group stop, but lets SIGCONT end that.
 pub(super) fn listen(tid: Pid) -> nix::Result<()> {
     request(libc::PTRACE_LISTEN, tid, ptr::null_mut())
@@ -101,6 +107,8 @@ struct SigsysInfo {
     signo: i32,
     errno: i32,
     code: i32,
+    // Where the compiler would leave a gap.
+    zero: i32,
     call_addr: u64,
     syscall: i32,
     arch: u32,
@@ -116,6 +124,7 @@ pub(super) fn set_sigsys(tid: Pid, sigsys: Sigsys) -> nix::Result<()> {
         signo: libc::SIGSYS,
         errno: i32::from(sigsys.errno),
         code: SYS_SECCOMP,
+        zero: 0,
         call_addr: sigsys.call_addr,
         syscall: sigsys.syscall,
         arch: sigsys.arch,

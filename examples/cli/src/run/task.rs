@@ -18,6 +18,10 @@ pub(super) struct Task {
     no_new_privs: Cell<bool>,
     /// It is on its way out and counts as a live thread no longer.
     pub(super) exiting: Cell<bool>,
+    /// It is in a call that may make another thread.
+    pub(super) in_clone: Cell<bool>,
+    /// It is in a group stop.
+    pub(super) stopped: Cell<bool>,
     /// What is to be done when its call ends.
     pub(super) at_exit: Cell<AtExit>,
     /// The SIGSYS that it has been sent and not yet got.
@@ -46,6 +50,8 @@ impl Task {
             seccomp,
             no_new_privs: Cell::default(),
             exiting: Cell::default(),
+            in_clone: Cell::default(),
+            stopped: Cell::default(),
             at_exit: Cell::default(),
             sigsys: Cell::default(),
         }
@@ -78,7 +84,7 @@ impl Thread for Task {
     }
 
     fn tid(&self) -> i32 {
-        self.tid.as_raw()
+        Status::of(self.tid).own_tid().unwrap_or(self.tid.as_raw())
     }
 
     fn no_new_privs(&self) -> bool {
@@ -105,6 +111,20 @@ impl Tasks {
 
     pub(super) fn remove(&mut self, tid: Pid) -> Option<Task> {
         self.0.remove(&tid)
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Whether every thread is in a group stop.
+    pub(super) fn all_stopped(&self) -> bool {
+        self.0.values().all(|task| task.stopped.get())
+    }
+
+    /// Whether some thread may be about to tell of another that it has made.
+    pub(super) fn any_in_clone(&self) -> bool {
+        self.0.values().any(|task| task.in_clone.get())
     }
 
     /// The other threads of a thread's process that are not exiting.

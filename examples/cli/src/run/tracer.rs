@@ -1,6 +1,6 @@
 //! The loop that serves the stops of every thread that is carried.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 
 use libc::c_int;
 use nix::errno::Errno;
@@ -13,6 +13,7 @@ use syscalls::{x86, x86_64};
 
 use super::enforce;
 use super::kernel::Caller;
+use super::proc::Status;
 use super::record::Record;
 use super::sys::{self, Call, Event};
 use super::task::{Task, Tasks};
@@ -26,8 +27,10 @@ const PR_GET_NO_NEW_PRIVS: u32 = 39;
 /// Carries a program and all that descends from it.
 pub(super) struct Tracer {
     tasks: Tasks,
-    /// Stops of threads whose birth has not been served yet.
+    /// Stops of threads whose parent has not told of them yet.
     unborn: HashMap<Pid, Event>,
+    /// Threads that ended in a call that may have made another, which they cannot tell of any more.
+    bereaved: VecDeque<Task>,
     /// Processes that are being killed, with the thread that does it. The other threads are not resumed.
     dying: HashMap<Pid, Pid>,
     program: Pid,
@@ -37,6 +40,9 @@ pub(super) struct Tracer {
     record: Record,
 }
 
+/// The most threads in `bereaved`. Most have made no other; the newest count.
+const MAX_BEREAVED: usize = 64;
+
 impl Tracer {
     /// For the seized launcher `program`, whose program will start with the state `initial`.
     pub(super) fn new(program: Pid, initial: ThreadState, engine: Engine, record: Record) -> Self {
@@ -45,6 +51,7 @@ impl Tracer {
         Self {
             tasks,
             unborn: HashMap::new(),
+            bereaved: VecDeque::new(),
             dying: HashMap::new(),
             program,
             initial: Some(initial),
@@ -56,21 +63,19 @@ impl Tracer {
     /// Serves stops until no thread is left. The result is the program's exit status as a shell gives it.
     pub(super) fn run(mut self) -> anyhow::Result<(u8, Record)> {
         let mut status = 0;
-        loop {
+        while !self.tasks.is_empty() || !self.unborn.is_empty() {
             let (tid, event) = match sys::wait() {
                 Ok(stop) => stop,
-                Err(Errno::ECHILD) => return Ok((status, self.record)),
+                Err(Errno::ECHILD) => break,
                 Err(error) => return Err(error.into()),
             };
             if let (Event::Ended(code), true) = (event, tid == self.program) {
                 status = code;
             }
-            match self.serve(tid, event) {
-                // A thread can be killed at any time; then its end is reported next.
-                Ok(()) | Err(Errno::ESRCH) => {}
-                Err(error) => return Err(error.into()),
-            }
+            if_alive(self.serve(tid, event))?;
+            self.adopt()?;
         }
+        Ok((status, self.record))
     }
 
     fn serve(&mut self, tid: Pid, event: Event) -> nix::Result<()> {
@@ -78,20 +83,29 @@ impl Tracer {
             self.unborn.insert(tid, event);
             return Ok(());
         };
-        if let Event::Ended(_) = event {
-            let tgid = task.tgid;
-            self.tasks.remove(tid);
-            if tid == tgid {
-                self.dying.remove(&tgid);
-            }
-            return Ok(());
-        }
-        let killer = self.dying.get(&task.tgid).copied();
-        if event != Event::Ptrace(libc::PTRACE_EVENT_EXIT) && killer.is_some_and(|killer| killer != tid) {
-            return Ok(());
-        }
+        let tgid = task.tgid;
+        let killer = self.dying.get(&tgid).copied();
+        let held = killer.is_some_and(|killer| killer != tid);
         match event {
+            Event::Ended(_) => {
+                self.killer_gone(tid, tgid);
+                self.ended(tid);
+                Ok(())
+            }
+            Event::Ptrace(libc::PTRACE_EVENT_EXIT) => {
+                task.exiting.set(true);
+                self.killer_gone(tid, tgid);
+                sys::resume(tid, 0)
+            }
+            Event::Ptrace(libc::PTRACE_EVENT_EXEC) => {
+                // Whoever was about to kill the process is one of the threads that ended for this.
+                self.dying.remove(&tgid);
+                self.executed(tid)?;
+                sys::resume(tid, 0)
+            }
+            _ if held => Ok(()),
             Event::Syscall => match sys::call(tid)? {
+                Call::Entry(_) if killer.is_some() => signal::kill(tgid, Signal::SIGKILL),
                 Call::Entry(data) => self.enter(tid, &data),
                 Call::Exit => self.leave(tid),
             },
@@ -104,55 +118,91 @@ impl Tracer {
             // A process that is being killed gets no other signal.
             Event::Signal(signal) => sys::resume(tid, if killer.is_some() { 0 } else { signal }),
             Event::GroupStop(signal) => self.group_stop(tid, signal),
-            Event::Resumable => sys::resume(tid, 0),
-            Event::Ptrace(event) => self.ptrace_event(tid, event),
-            Event::Ended(_) => Ok(()),
+            Event::Resumable => {
+                task.stopped.set(false);
+                sys::resume(tid, 0)
+            }
+            Event::Ptrace(_) => {
+                let child = Pid::from_raw(ptrace::getevent(tid)? as i32);
+                self.born(tid, child)?;
+                sys::resume(tid, 0)
+            }
         }
     }
 
-    /// A thread of a stopped process. If the terminal stopped the program, this process stops too, because it
-    /// is the one that the shell watches, and continues with it.
-    fn group_stop(&self, tid: Pid, signal: c_int) -> nix::Result<()> {
-        sys::listen(tid)?;
-        if tid == self.program && signal != libc::SIGSTOP {
-            signal::raise(Signal::SIGSTOP)?;
+    /// A thread that was killing its process is gone. If the process is not, it dies of another signal: its
+    /// other threads are not to stay where they are held.
+    fn killer_gone(&mut self, tid: Pid, tgid: Pid) {
+        if self.dying.get(&tgid) == Some(&tid) {
+            self.dying.remove(&tgid);
+            // Fails if nobody is left, as it should be.
+            let _ = signal::kill(tgid, Signal::SIGKILL);
+        }
+    }
+
+    fn ended(&mut self, tid: Pid) {
+        let Some(task) = self.tasks.remove(tid).filter(|task| task.in_clone.get()) else { return };
+        self.bereaved.truncate(MAX_BEREAVED - 1);
+        self.bereaved.push_front(task);
+    }
+
+    fn executed(&mut self, tid: Pid) -> nix::Result<()> {
+        let former = Pid::from_raw(ptrace::getevent(tid)? as i32);
+        self.tasks.executed(former, tid);
+        if let (true, Some(initial)) = (tid == self.program, self.initial.take()) {
+            self.tasks.insert(Task::new(tid, tid, initial));
         }
         Ok(())
     }
 
-    fn ptrace_event(&mut self, tid: Pid, event: c_int) -> nix::Result<()> {
-        match event {
-            libc::PTRACE_EVENT_CLONE | libc::PTRACE_EVENT_FORK | libc::PTRACE_EVENT_VFORK => {
-                let child = Pid::from_raw(ptrace::getevent(tid)? as i32);
-                self.born(tid, child)?;
-            }
-            libc::PTRACE_EVENT_EXEC => {
-                let former = Pid::from_raw(ptrace::getevent(tid)? as i32);
-                self.tasks.executed(former, tid);
-                if let (true, Some(initial)) = (tid == self.program, self.initial.take()) {
-                    self.tasks.insert(Task::new(tid, tid, initial));
-                }
-            }
-            libc::PTRACE_EVENT_EXIT => {
-                if let Some(task) = self.tasks.get(tid) {
-                    task.exiting.set(true);
-                }
-            }
-            _ => {}
+    fn born(&mut self, parent: Pid, child: Pid) -> nix::Result<()> {
+        let Some(parent) = self.tasks.get(parent) else { return Ok(()) };
+        // Told; should it be killed now, there is no other to tell of.
+        parent.in_clone.set(false);
+        let first = self.unborn.remove(&child);
+        if matches!(first, Some(Event::Ended(_))) {
+            return Ok(());
         }
-        sys::resume(tid, 0)
+        let task = parent.child(child);
+        self.tasks.insert(task);
+        first.map_or(Ok(()), |event| if_alive(self.serve(child, event)))
     }
 
-    fn born(&mut self, parent: Pid, child: Pid) -> nix::Result<()> {
-        let first = self.unborn.remove(&child);
-        if let (Some(parent), false) = (self.tasks.get(parent), matches!(first, Some(Event::Ended(_)))) {
-            let task = parent.child(child);
-            self.tasks.insert(task);
+    /// Takes in threads whose parent ended before it could tell of them, with the parent's filters.
+    fn adopt(&mut self) -> nix::Result<()> {
+        if self.unborn.is_empty() || self.tasks.any_in_clone() {
+            return Ok(());
         }
-        match first {
-            Some(event) => self.serve(child, event),
-            None => Ok(()),
+        for (tid, event) in std::mem::take(&mut self.unborn) {
+            if matches!(event, Event::Ended(_)) {
+                // Also processes that were children of this one before it was this command.
+                continue;
+            }
+            let tgid = Status::of(tid).tgid().unwrap_or(tid);
+            let of_its_process = self.bereaved.iter().position(|parent| parent.tgid == tgid);
+            match self.bereaved.remove(of_its_process.unwrap_or(0)) {
+                Some(parent) => {
+                    self.tasks.insert(parent.child(tid));
+                    if_alive(self.serve(tid, event))?;
+                }
+                // Nobody knows its filters.
+                None => if_alive(signal::kill(tid, Signal::SIGKILL).and_then(|()| sys::resume(tid, 0)))?,
+            }
         }
+        Ok(())
+    }
+
+    /// A thread of a stopped process. When the terminal has stopped all that is carried, this process stops
+    /// too, because it is the one that the shell watches; the shell continues them together.
+    fn group_stop(&self, tid: Pid, signal: c_int) -> nix::Result<()> {
+        if let Some(task) = self.tasks.get(tid) {
+            task.stopped.set(true);
+        }
+        sys::listen(tid)?;
+        if signal != libc::SIGSTOP && self.tasks.all_stopped() {
+            signal::raise(Signal::SIGSTOP)?;
+        }
+        Ok(())
     }
 
     /// A thread is at the entry of a call: decide, record, carry out.
@@ -168,7 +218,7 @@ impl Tracer {
         if let Some(log) = decision.log {
             self.record.log(task, &log);
         }
-        let last = self.tasks.siblings(task).next().is_none();
+        let is_last = || self.tasks.siblings(task).next().is_none();
         let mut dies = None;
         match decision.verdict {
             Verdict::Proceed => proceed(&caller, entry, data)?,
@@ -176,9 +226,9 @@ impl Tracer {
             // Nobody else can trace what is traced here.
             Verdict::Trace { .. } => enforce::return_value(task, -i64::from(libc::ENOSYS))?,
             Verdict::Trap(sigsys) if enforce::handles_sigsys(task) => enforce::trap(task, sigsys)?,
-            Verdict::KillStrict if last => signal::kill(task.tgid, Signal::SIGKILL)?,
+            Verdict::KillStrict if is_last() => signal::kill(task.tgid, Signal::SIGKILL)?,
             Verdict::KillStrict => enforce::end_thread(task, entry)?,
-            Verdict::KillThread(_) if !last => enforce::end_thread(task, entry)?,
+            Verdict::KillThread(_) if !is_last() => enforce::end_thread(task, entry)?,
             Verdict::Trap(sigsys) | Verdict::KillThread(sigsys) | Verdict::KillProcess(sigsys) => {
                 enforce::die(&caller, entry, sigsys)?;
                 dies = Some(task.tgid);
@@ -192,15 +242,25 @@ impl Tracer {
 
     fn leave(&mut self, tid: Pid) -> nix::Result<()> {
         let Some(task) = self.tasks.get(tid) else { return Ok(()) };
+        task.in_clone.set(false);
         sys::resume(tid, enforce::exit(task)?)
     }
+}
+
+/// A thread can be killed at any time; then there is nothing to do for it, and its end is reported next.
+fn if_alive(result: nix::Result<()>) -> nix::Result<()> {
+    result.or_else(|error| if error == Errno::ESRCH { Ok(()) } else { Err(error) })
 }
 
 /// A call that the filters let through: most run on the host, the ones about seccomp are answered here.
 fn proceed(caller: &Caller, entry: Arch, data: &SeccompData) -> nix::Result<()> {
     let task = caller.task;
     let [first, second, third, ..] = data.args;
-    let result = match Served::of(entry, data.nr) {
+    let served = Served::of(entry, data.nr);
+    task.in_clone.set(matches!(served, Some(Served::Fork | Served::Clone | Served::Clone3)));
+    let result = match served {
+        // What x32 offers differs from host to host; it offers no seccomp here.
+        Some(Served::Seccomp | Served::Prctl) if entry == Arch::X32 => Err(syscalls::Errno::ENOSYS),
         Some(Served::Seccomp) => syscall::seccomp(caller, entry, first as u32, second as u32, third),
         Some(Served::Prctl) => match first as u32 {
             uapi::PR_SET_SECCOMP => syscall::prctl_set_seccomp(caller, entry, second, third),
@@ -209,16 +269,13 @@ fn proceed(caller: &Caller, entry: Arch, data: &SeccompData) -> nix::Result<()> 
             _ => return Ok(()),
         },
         // A child that is not traced would run without its filters.
-        Some(Served::Clone) if first & CLONE_UNTRACED != 0 => {
-            return enforce::clear_in_first_argument(task, entry, CLONE_UNTRACED);
-        }
+        Some(Served::Clone) if first & CLONE_UNTRACED != 0 => Err(syscalls::Errno::ENOSYS),
         Some(Served::Clone3) => {
             let mut flags = [0; 8];
-            if caller.read_user(first, &mut flags).is_err() || u64::from_ne_bytes(flags) & CLONE_UNTRACED == 0
-            {
-                return Ok(());
+            match caller.read_user(first, &mut flags) {
+                Ok(()) if u64::from_ne_bytes(flags) & CLONE_UNTRACED == 0 => return Ok(()),
+                _ => Err(syscalls::Errno::ENOSYS),
             }
-            Err(syscalls::Errno::ENOSYS)
         }
         _ => return Ok(()),
     };
@@ -230,6 +287,8 @@ fn proceed(caller: &Caller, entry: Arch, data: &SeccompData) -> nix::Result<()> 
 enum Served {
     Seccomp,
     Prctl,
+    /// fork(2) and vfork(2).
+    Fork,
     Clone,
     Clone3,
 }
@@ -241,6 +300,7 @@ impl Served {
             Arch::I386 => match x86::Sysno::new(nr)? {
                 x86::Sysno::seccomp => Some(Self::Seccomp),
                 x86::Sysno::prctl => Some(Self::Prctl),
+                x86::Sysno::fork | x86::Sysno::vfork => Some(Self::Fork),
                 x86::Sysno::clone => Some(Self::Clone),
                 x86::Sysno::clone3 => Some(Self::Clone3),
                 _ => None,
@@ -248,6 +308,7 @@ impl Served {
             _ => match x86_64::Sysno::new(nr & !(seccomp_kernel::X32_SYSCALL_BIT as usize))? {
                 x86_64::Sysno::seccomp => Some(Self::Seccomp),
                 x86_64::Sysno::prctl => Some(Self::Prctl),
+                x86_64::Sysno::fork | x86_64::Sysno::vfork => Some(Self::Fork),
                 x86_64::Sysno::clone => Some(Self::Clone),
                 x86_64::Sysno::clone3 => Some(Self::Clone3),
                 _ => None,
