@@ -4,8 +4,11 @@ use cbpf_translator::cbpf::MAX_INSNS;
 use cbpf_translator::seccomp::{AUDIT_ARCH_AARCH64, AUDIT_ARCH_I386, AUDIT_ARCH_X86_64};
 use cbpf_translator::{SockFilter, check};
 use rand::Rng;
+use seccomp_kernel::uapi::FilterFlags;
+use seccomp_kernel::{LogMask, Pass, Thread, evaluate};
 use seccomp_rbpf::exec_memory::HostExecMemory;
 use seccomp_runtime::{EngineKind, Loaded, NUMBERS, Planned};
+use seccomp_tests::mock::{Engine, Faults, Process};
 use seccomp_tests::vectors::Answer;
 use seccomp_tests::{generate, vectors};
 
@@ -78,6 +81,66 @@ fn plans_of_recorded_programs_agree_for_every_number() {
     }
     println!("{seen:?}");
     assert!(seen.constant > 100_000 && seen.residual > 10_000);
+}
+
+/// A process with these filters, the first the oldest and each second one with a log flag.
+fn process(filters: &[Vec<SockFilter>], plan: bool) -> Process {
+    let process = Process::new(Engine { kind: EngineKind::DEFAULT, plan }, Faults::default());
+    for (index, filter) in filters.iter().enumerate() {
+        let flags = if index % 2 == 0 { 0 } else { FilterFlags::LOG.bits() };
+        assert_eq!(process.install(&process.leader(), flags, filter), Ok(0));
+    }
+    process
+}
+
+/// A filter that looks at nothing but the number.
+fn by_number<R: Rng>(rng: &mut R) -> Vec<SockFilter> {
+    let mut value = || {
+        let action = [0x7fff_0000, 0x7fff_0000, 0x7fff_0000, 0x7ffc_0000, 0x0005_0000, 0x0003_0000, 0];
+        action[rng.random_range(0..action.len())] | rng.random_range(0..3)
+    };
+    let (holds, fails) = (value(), value());
+    vec![
+        SockFilter::new(0x20, 0, 0, 0),
+        SockFilter::new(0x35, 0, 1, rng.random_range(0..600)),
+        SockFilter::new(0x06, 0, 0, holds),
+        SockFilter::new(0x06, 0, 0, fails),
+    ]
+}
+
+/// What a path decides from its merged tables is what it decides filter by filter.
+#[test]
+fn stacks_decide_as_their_filters_do() {
+    let mut rng = generate::seeded();
+    let (mut merged, mut mixed) = (0u64, 0u64);
+    for _ in 0..generate::campaign(400, "SECCOMP_PLANNED_STACKS") {
+        let depth = rng.random_range(1..=64);
+        let of_arguments = rng.random_ratio(1, 2);
+        let filters: Vec<_> = (0..depth)
+            .map(|_| if of_arguments { generate::program(&mut rng, 24) } else { by_number(&mut rng) })
+            .collect();
+        let (planned, plain) = (process(&filters, true), process(&filters, false));
+        let (planned, plain) = (planned.leader(), plain.leader());
+        let newest = planned.seccomp().filter().expect("a filter");
+        for _ in 0..200 {
+            let filter = &filters[rng.random_range(0..depth)];
+            let mut input = generate::input(&mut rng, filter);
+            input.arch = ARCHES[rng.random_range(0..2)];
+            if rng.random() {
+                input.nr = rng.random_range(-2..=600);
+            }
+            // A thread that is told to die stays dead, so each call is a new thread's.
+            let [ours, plain] = [&planned, &plain]
+                .map(|thread| evaluate(&thread.seccomp().inherit(), &input, Pass::Entry, LogMask::default()));
+            assert_eq!(ours, plain, "{depth} filters and {input:x?}");
+            let is_constant = newest
+                .newest_first()
+                .all(|filter| matches!(filter.program().plan_of(input.arch, input.nr), Planned::Constant(_)));
+            if is_constant { merged += 1 } else { mixed += 1 }
+        }
+    }
+    println!("{merged} decisions from tables alone, {mixed} not");
+    assert!(merged > 10_000 && mixed > 10_000);
 }
 
 #[test]
