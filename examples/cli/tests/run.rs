@@ -3,11 +3,11 @@
 #![cfg(all(target_os = "linux", target_arch = "x86_64"))]
 
 use std::ffi::OsStr;
-use std::fs;
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
@@ -117,6 +117,33 @@ fn stopped_and_continued() {
     let script =
         "(sleep 0.2; echo child) & p=$!; kill -STOP $p; sleep 0.4; echo first; kill -CONT $p; wait $p";
     assert_eq!(same_script(script).stdout, "first\nchild\n");
+}
+
+#[test]
+fn stopped_from_within() {
+    let script = "(sleep 0.3; kill -CONT $$) & kill -TSTP $$; echo continued; wait";
+    assert_eq!(same_script(script).stdout, "continued\n");
+}
+
+#[test]
+fn children_from_before_are_not_waited_for() {
+    let script = format!("sleep 5 & exec {} run -- true", env!("CARGO_BIN_EXE_seccomp-rbpf"));
+    let start = Instant::now();
+    let mut command = Command::new("sh");
+    let status = command.args(["-c", &script]).stdout(Stdio::null()).status().unwrap();
+    assert!(status.success() && start.elapsed() < Duration::from_secs(5));
+}
+
+#[test]
+fn nobody_reads_standard_error() {
+    let full = || Stdio::from(File::options().write(true).open("/dev/full").unwrap());
+    for option in ["--summary", "--engine=native"] {
+        let status = run([option]).args(["sh", "-c", "exit 3"]).stderr(full()).status().unwrap();
+        assert_eq!(status.code(), Some(3));
+    }
+    let script = "import socket; socket.socket()";
+    let status = run(filter("kill-socket.bpfasm")).args(["python3", "-c", script]).stderr(full()).status();
+    assert_eq!(status.unwrap().code(), Some(128 + 31));
 }
 
 #[test]
@@ -277,6 +304,16 @@ fn a_program_with_tsync() {
 #[test]
 fn a_program_that_traps() {
     same_program("trap");
+}
+
+#[test]
+fn threads_that_nobody_tells_of() {
+    same_program("exit_clone");
+}
+
+#[test]
+fn processes_that_are_killed_while_they_fork() {
+    same_program("kill_forking");
 }
 
 #[test]

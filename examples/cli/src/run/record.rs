@@ -4,11 +4,13 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
+use std::time::Instant;
 
 use anyhow::Context;
 use seccomp_kernel::runtime::SeccompData;
-use seccomp_kernel::{Action, Arch, LogEntry};
+use seccomp_kernel::{AUDIT_SECCOMP, AUDIT_UNSET, Action, Arch, LogEntry, RateLimit, Record as AuditRecord};
 
 use super::proc::Status;
 use super::task::Task;
@@ -22,6 +24,9 @@ pub(super) struct Record {
     trace: Option<BufWriter<File>>,
     trace_error: Option<io::Error>,
     summary: Option<Summary>,
+    /// Of audit records, as printk's, in milliseconds since `start`.
+    limit: RateLimit,
+    start: Instant,
 }
 
 #[derive(Default)]
@@ -46,6 +51,8 @@ impl Record {
             trace: trace.map(open).transpose()?,
             trace_error: None,
             summary: summary.then(Summary::default),
+            limit: RateLimit::new(5_000, 10),
+            start: Instant::now(),
         })
     }
 
@@ -67,25 +74,33 @@ impl Record {
         }
     }
 
-    /// An audit record, with the fields of Linux's, as a line on standard error.
+    /// An audit record, as Linux writes it, as a line on standard error. A program that makes such calls in a
+    /// loop does not flood it.
     pub(super) fn log(&self, task: &Task, entry: &LogEntry) {
+        let now = u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let Some(dropped) = self.limit.admit(now) else { return };
+        tell_dropped(dropped);
+        let proc = |file: &str| fs::read(format!("/proc/{}/{file}", task.tid)).ok();
+        let id = |file: &str| String::from_utf8(proc(file)?).ok()?.parse().ok();
         let status = Status::of(task.tid);
         let (uid, gid) = status.uid_gid();
-        let comm = fs::read_to_string(format!("/proc/{}/comm", task.tid)).unwrap_or_default();
-        let exe = fs::read_link(format!("/proc/{}/exe", task.tid)).unwrap_or_default();
-        let compat = Arch::of_call(entry.arch, entry.nr).is_some_and(Arch::is_compat);
-        eprintln!(
-            "seccomp-rbpf: audit: type=1326 uid={uid} gid={gid} pid={} comm={:?} exe={exe:?} sig={} arch={:x} \
-             syscall={} compat={} ip={:#x} code={:#x}",
-            task.tid,
-            comm.trim_end(),
-            entry.signal,
-            entry.arch,
-            entry.nr,
-            u8::from(compat),
-            entry.instruction_pointer,
-            entry.code,
-        );
+        // Without a security module that names tasks, the file cannot be read.
+        let subj = proc("attr/current").and_then(|context| String::from_utf8(context).ok());
+        let comm = proc("comm").unwrap_or_default();
+        let exe = fs::read_link(format!("/proc/{}/exe", task.tid)).ok();
+        let record = AuditRecord {
+            auid: id("loginuid").unwrap_or(AUDIT_UNSET),
+            uid: uid.parse().unwrap_or_default(),
+            gid: gid.parse().unwrap_or_default(),
+            ses: id("sessionid").unwrap_or(AUDIT_UNSET),
+            subj: subj.as_deref().map(|context| context.trim_end_matches(['\n', '\0'])),
+            pid: task.tgid.as_raw(),
+            comm: comm.strip_suffix(b"\n").unwrap_or(&comm),
+            exe: exe.as_ref().map(|exe| exe.as_os_str().as_bytes()),
+            compat: Arch::of_call(entry.arch, entry.nr).is_some_and(Arch::is_compat),
+            entry: *entry,
+        };
+        eprintln!("seccomp-rbpf: audit: type={AUDIT_SECCOMP} {record}");
     }
 
     /// Completes the file and prints the table to standard error.
@@ -94,8 +109,10 @@ impl Record {
     ///
     /// The file could not be written.
     pub(super) fn finish(self) -> anyhow::Result<()> {
+        tell_dropped(self.limit.dropped());
         if let Some(summary) = &self.summary {
-            eprint!("{}", summary.table());
+            // Nobody to tell of it.
+            let _ = io::stderr().write_all(summary.table().as_bytes());
         }
         let written = match (self.trace_error, self.trace) {
             (Some(error), _) => Err(error),
@@ -103,6 +120,12 @@ impl Record {
             (None, None) => Ok(()),
         };
         written.context("the trace is incomplete")
+    }
+}
+
+fn tell_dropped(records: u64) {
+    if records > 0 {
+        eprintln!("seccomp-rbpf: audit: {records} records dropped");
     }
 }
 
