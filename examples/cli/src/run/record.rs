@@ -1,7 +1,7 @@
 //! What is told of the calls: a line each, a table at the end, and the log.
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
+use std::fmt::{Arguments, Write as _};
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
 use std::os::unix::ffi::OsStrExt;
@@ -100,7 +100,7 @@ impl Record {
             compat: Arch::of_call(entry.arch, entry.nr).is_some_and(Arch::is_compat),
             entry: *entry,
         };
-        eprintln!("seccomp-rbpf: audit: type={AUDIT_SECCOMP} {record}");
+        tell(format_args!("seccomp-rbpf: audit: type={AUDIT_SECCOMP} {record}\n"));
     }
 
     /// Completes the file and prints the table to standard error.
@@ -111,8 +111,7 @@ impl Record {
     pub(super) fn finish(self) -> anyhow::Result<()> {
         tell_dropped(self.limit.dropped());
         if let Some(summary) = &self.summary {
-            // Nobody to tell of it.
-            let _ = io::stderr().write_all(summary.table().as_bytes());
+            tell(format_args!("{}", summary.table()));
         }
         let written = match (self.trace_error, self.trace) {
             (Some(error), _) => Err(error),
@@ -123,9 +122,14 @@ impl Record {
     }
 }
 
+/// Writes to standard error. Where nobody reads that, the program goes on all the same.
+fn tell(text: Arguments<'_>) {
+    let _ = io::stderr().lock().write_fmt(text);
+}
+
 fn tell_dropped(records: u64) {
     if records > 0 {
-        eprintln!("seccomp-rbpf: audit: {records} records dropped");
+        tell(format_args!("seccomp-rbpf: audit: {records} records dropped\n"));
     }
 }
 
