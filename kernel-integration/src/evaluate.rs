@@ -113,6 +113,10 @@ fn strict(state: &ThreadState, data: &SeccompData, logged: LogMask) -> Decision 
 fn filtered(state: &ThreadState, data: &SeccompData, pass: Pass, logged: LogMask) -> Decision {
     let (value, requested) = state.filter().map_or((RET_KILL_PROCESS, false), |newest| decide(newest, data));
     let action = Action::of(value);
+    // Nearly every call, and never logged.
+    if action == Action::Allow {
+        return Decision { value, ..PROCEED };
+    }
     let sigsys = Sigsys {
         errno: action::data(value),
         call_addr: data.instruction_pointer,
@@ -150,15 +154,16 @@ fn decide(newest: &Filter, data: &SeccompData) -> (u32, bool) {
 
 /// The return value of a stack of filters, and the filter it is from, `None` if all allow.
 ///
-/// Every filter runs, the newest first, and the [`strictest`] answer counts (`seccomp_run_filters`).
+/// Every filter runs, the newest first, and the answer counts that is [`strictest`] (`seccomp_run_filters`).
 pub fn combine<'f>(newest: &'f Filter, data: &SeccompData) -> (u32, Option<&'f Filter>) {
-    let returned = newest.newest_first().map(|filter| (filter.program().run(data), filter));
-    match strictest(returned) {
-        Some((value, filter)) if action::precedence(value) < action::precedence(RET_ALLOW) => {
-            (value, Some(filter))
+    let mut winner = (RET_ALLOW, None);
+    for filter in newest.newest_first() {
+        let value = filter.program().run(data);
+        if action::precedence(value) < action::precedence(winner.0) {
+            winner = (value, Some(filter));
         }
-        _ => (RET_ALLOW, None),
     }
+    winner
 }
 
 /// Which of several filters' return values counts, and what stands beside it. The newest filter's comes first.

@@ -19,9 +19,13 @@
 //!
 //! Architectures are values ([`Arch`]), never `cfg`: a kernel names the one each entry belongs to.
 //!
-//! What it does not do (yet): user notification. `SECCOMP_FILTER_FLAG_NEW_LISTENER` is refused as an unknown
-//! flag, as Linux before 5.0 does, and `SECCOMP_RET_USER_NOTIF` returns ENOSYS, as Linux without a listener
-//! does.
+//! Around that: audit records ([`Record`], [`RateLimit`]), counters of what was denied ([`Denials`]), the
+//! sysctls ([`sysctl`]), what debuggers and `/proc` are told ([`introspect`], [`SeccompCache`]), and the state of
+//! user notification ([`notify`]).
+//!
+//! What it does not do yet: connect user notification. `SECCOMP_FILTER_FLAG_NEW_LISTENER` is refused as an
+//! unknown flag, as Linux before 5.0 does, and `SECCOMP_RET_USER_NOTIF` returns ENOSYS, as Linux without a
+//! listener does. A kernel that wants it has the whole state machine in [`notify`].
 
 #![no_std]
 #![deny(unsafe_code)]
@@ -50,6 +54,7 @@ mod install;
 pub mod introspect;
 mod kernel;
 mod leaf;
+pub mod notify;
 mod rate_limit;
 mod record;
 mod state;

@@ -82,7 +82,7 @@ pub fn run(args: &EvalArgs) -> anyhow::Result<ExitCode> {
 }
 
 /// The number of a system call that is given by number or name.
-fn syscall(text: &str, arch: Arch) -> anyhow::Result<i32> {
+pub fn syscall(text: &str, arch: Arch) -> anyhow::Result<i32> {
     match number::syscall(text) {
         Err(NumberError::Malformed) => arch
             .syscall_number(text)

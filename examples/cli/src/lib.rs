@@ -1,6 +1,8 @@
 //! What the command `seccomp-rbpf` has to lend to other programs that embed the runtime on a Linux host:
-//! executable memory.
+//! executable memory, and what the benchmarks measure on.
 
 #![deny(unsafe_code)]
 
+pub mod cases;
 pub mod exec_memory;
+pub mod policy;

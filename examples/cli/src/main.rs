@@ -4,6 +4,7 @@
 
 mod arch;
 mod assemble;
+mod bench;
 mod check;
 mod disasm;
 mod engine;
@@ -12,6 +13,7 @@ mod filter;
 mod lift;
 mod number;
 mod output;
+mod plan;
 mod report;
 mod return_value;
 mod run;
@@ -52,9 +54,13 @@ enum Command {
     Assemble(assemble::AssembleArgs),
     Lift(lift::LiftArgs),
     Eval(eval::EvalArgs),
+    Plan(plan::PlanArgs),
+    Bench(bench::BenchArgs),
     Run(run::RunArgs),
     #[command(name = run::LAUNCH, hide = true)]
     Launch(run::LaunchArgs),
+    #[command(name = bench::CALLS, hide = true)]
+    Calls(bench::CallsArgs),
 }
 
 fn main() -> ExitCode {
@@ -69,8 +75,11 @@ fn main() -> ExitCode {
         Command::Assemble(args) => assemble::run(&args),
         Command::Lift(args) => lift::run(&args),
         Command::Eval(args) => eval::run(&args),
+        Command::Plan(args) => plan::run(&args),
+        Command::Bench(args) => bench::run(&args),
         Command::Run(args) => run::run(args),
         Command::Launch(args) => run::launch(&args),
+        Command::Calls(args) => bench::serve(&args),
     };
     status.unwrap_or_else(|error| report::error(&error).into())
 }

@@ -48,6 +48,7 @@ impl Jit {
         Ok(Self { entry, _pages: pages })
     }
 
+    #[inline]
     pub(super) fn run(&self, data: &SeccompData) -> u32 {
         // The code reads at most `size_of::<SeccompData>()` bytes at `data` and writes only its own stack.
         (self.entry)(0, 0, data, size_of::<SeccompData>(), 0, 0) as u32

@@ -71,7 +71,7 @@ pub(crate) fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
 }
 
 /// The state of a thread that has `filters`, the first the oldest.
-fn confine(filters: Vec<Checked>, engine: Engine) -> anyhow::Result<ThreadState> {
+pub(crate) fn confine(filters: Vec<Checked>, engine: Engine) -> anyhow::Result<ThreadState> {
     let this = Pid::this();
     let task = Task::new(this, this, ThreadState::new());
     let caller = Caller { tasks: &Tasks::default(), task: &task, engine };

@@ -1,0 +1,167 @@
+//! `plan`: a filter specialised by system call number.
+
+use std::fmt;
+use std::ops::Range;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use cbpf_translator::disasm::Disassembly;
+use cbpf_translator::{Checked, translate};
+use seccomp_kernel::Arch;
+use seccomp_runtime::{EngineKind, Loaded, NUMBERS, NoExecMemory, Planned};
+
+use crate::return_value::ReturnValue;
+use crate::{arch, eval, filter, output};
+
+/// Show what a filter decides by the system call number alone, and what is left of it for the other calls
+///
+/// A number is constant if the filter always gives it one value, whatever the arguments and the instruction
+/// pointer are. The residual program answers for those that depend on them. The whole filter runs for numbers
+/// out of the table and for what was too much to specialise.
+#[derive(clap::Args)]
+#[command(after_help = "\
+Examples:
+  seccomp-rbpf plan docker-like-linear.bpfasm
+  seccomp-rbpf plan docker-like-linear.bpfasm --nr clone")]
+pub struct PlanArgs {
+    /// Raw sock_filter bytes or assembler text; - is standard input
+    filter: PathBuf,
+    /// Only this system call, a number or a name
+    #[arg(long, allow_hyphen_values = true)]
+    nr: Option<String>,
+    /// The system call entry to specialise for, and whose numbers names have
+    #[arg(long, value_parser = arch::parser(), default_value = arch::DEFAULT)]
+    arch: Arch,
+}
+
+pub fn run(args: &PlanArgs) -> anyhow::Result<ExitCode> {
+    let program = filter::load_checked(&args.filter, args.arch)?;
+    // A plan is the same for every engine.
+    let loaded = Loaded::load(program, EngineKind::Native, &NoExecMemory)?
+        .planned([args.arch.audit_arch()], &NoExecMemory)?;
+    match &args.nr {
+        Some(nr) => {
+            let nr = eval::syscall(nr, args.arch)?;
+            let plan = loaded.plan_of(args.arch.audit_arch(), nr);
+            output::text(format_args!(
+                "{}\n",
+                Line { numbers: nr..nr.saturating_add(1), plan, arch: args.arch }
+            ))?;
+        }
+        None => output::text(Summary::of(&loaded, args.arch)?)?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// A filter's plan for the calls of one entry.
+struct Summary<'f> {
+    filter: Size,
+    /// In order and next to each other, all numbers of the table.
+    intervals: Vec<Line>,
+    residual: Option<(&'f Checked, Size)>,
+}
+
+impl<'f> Summary<'f> {
+    fn of(loaded: &'f Loaded, arch: Arch) -> anyhow::Result<Self> {
+        let mut intervals: Vec<Line> = Vec::new();
+        for nr in 0..NUMBERS as i32 {
+            let plan = loaded.plan_of(arch.audit_arch(), nr);
+            match intervals.last_mut() {
+                Some(last) if last.plan == plan => last.numbers.end = nr + 1,
+                _ => intervals.push(Line { numbers: nr..nr + 1, plan, arch }),
+            }
+        }
+        let residual = loaded.residual(arch.audit_arch());
+        let residual = residual.map(|program| Ok::<_, anyhow::Error>((program, Size::of(program)?)));
+        Ok(Self { filter: Size::of(loaded.program())?, intervals, residual: residual.transpose()? })
+    }
+
+    /// Each plan that some number has, and how many have it; the most frequent first.
+    fn counts(&self) -> Vec<(Planned, usize)> {
+        let mut counts: Vec<(Planned, usize)> = Vec::new();
+        for interval in &self.intervals {
+            match counts.iter_mut().find(|(plan, _)| *plan == interval.plan) {
+                Some((_, count)) => *count += interval.numbers.len(),
+                None => counts.push((interval.plan, interval.numbers.len())),
+            }
+        }
+        counts.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
+        counts
+    }
+}
+
+impl fmt::Display for Summary<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "filter: {}", self.filter)?;
+        for (plan, count) in self.counts() {
+            writeln!(f, "{count:>5} {}", Plan(plan))?;
+        }
+        writeln!(f)?;
+        for interval in &self.intervals {
+            writeln!(f, "{interval}")?;
+        }
+        writeln!(f, "others: {}", Plan(Planned::Whole))?;
+        if let Some((program, size)) = &self.residual {
+            write!(f, "\nresidual program: {size}\n{}", Disassembly(program.insns()))?;
+        }
+        Ok(())
+    }
+}
+
+/// Numbers with one plan.
+struct Line {
+    numbers: Range<i32>,
+    plan: Planned,
+    arch: Arch,
+}
+
+impl fmt::Display for Line {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        /// As many names as a line has room for.
+        const NAMES: usize = 4;
+        let Range { start, end } = self.numbers;
+        if self.numbers.len() <= 1 {
+            write!(f, "{start}")?;
+        } else {
+            write!(f, "{start}-{}", end - 1)?;
+        }
+        if self.numbers.len() <= NAMES {
+            self.numbers
+                .clone()
+                .filter_map(|nr| self.arch.syscall_name(nr))
+                .try_for_each(|name| write!(f, " {name}"))?;
+        }
+        write!(f, ": {}", Plan(self.plan))
+    }
+}
+
+/// A plan in words.
+struct Plan(Planned);
+
+impl fmt::Display for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Planned::Constant(value) => ReturnValue(value).fmt(f),
+            Planned::Residual => f.write_str("residual program"),
+            Planned::Whole => f.write_str("whole filter"),
+        }
+    }
+}
+
+/// A program's length.
+struct Size {
+    classic: usize,
+    ebpf: usize,
+}
+
+impl Size {
+    fn of(program: &Checked) -> anyhow::Result<Self> {
+        Ok(Self { classic: program.insns().len(), ebpf: translate(program)?.insns().len() })
+    }
+}
+
+impl fmt::Display for Size {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} classic, {} eBPF instructions", self.classic, self.ebpf)
+    }
+}
