@@ -65,7 +65,6 @@ pub trait Kernel {
 
     /// The caller entered strict mode: on x86, `rdtsc` is to fault from now on (`disable_TSC`).
     fn entered_strict(&self) {}
-
 }
 
 /// A thread of the caller's process, the caller included.
