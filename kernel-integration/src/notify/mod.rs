@@ -9,16 +9,17 @@
 //!
 //! A request's life:
 //!
-//! ```text
-//!            request          receive          send, add_fd with SEND
-//! (no id) ------------> Init ---------> Sent ------------------------> Replied ---> gone: the call returns
-//!                        ^               |                               ^  |
-//!                        +---------------+ receive_failed                |  | the file that is the answer
-//!                        |               +-------------------------------|--+ could not be installed
-//!                        +-------------------- close --------------------+
-//!   interrupt: from Init and Sent (with WAIT_KILLABLE_RECV only fatally from Sent) to gone; a call that
-//!   is restarted makes a new request
-//! ```
+//! | state   | becomes | by |
+//! |---------|---------|----|
+//! | Init    | Sent    | `receive` |
+//! | Sent    | Init    | `receive_failed` |
+//! | Sent    | Replied | `send`, or `add_fd` of a file that is the answer |
+//! | Replied | Sent    | that file could not be installed |
+//! | Init, Sent | Replied | `close`, with ENOSYS |
+//! | Replied | gone    | the target takes the answer: its call returns or runs |
+//! | Init, Sent | gone | `interrupt`; with WAIT_KILLABLE_RECV, from Sent only a fatal one |
+//!
+//! A call that is restarted after a signal makes a new request.
 //!
 //! The target serves the files that supervisors give it, one each time it wakes, the newest first. Once the
 //! request is answered it serves one more and leaves; what is queued then fails with ESRCH.
@@ -30,6 +31,11 @@
 //! What is left to the kernel: [`Notifications::users_gone`] when the last thread and child filter have left
 //! the filter, and [`Notifications::close`] when the last descriptor is closed and the last ioctl has
 //! returned. A path of filters has one open listener at most (EBUSY).
+//!
+//! Where it leaves Linux: an answer to a request whose receiver then faults is kept; a file that was to be the
+//! answer and fails behind a closed listener leaves ENOSYS, not a target that waits for ever; a request or a
+//! file for which there is no memory fails with ENOMEM; and ADDFD's structures end at 4096 bytes whatever the
+//! machine's page.
 //!
 //! # Example
 //!

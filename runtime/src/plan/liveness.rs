@@ -4,19 +4,18 @@ use alloc::vec::Vec;
 use core::ops::BitOr;
 
 use cbpf_translator::cbpf::{Opcode, SCRATCH_SLOTS, Source};
-use cbpf_translator::{Checked, OutOfMemory};
+use cbpf_translator::{Checked, OutOfMemory, seccomp};
 
-use super::{NR_OFFSET, filled};
+use super::filled;
 
-/// A set of places that hold values: M\[0\] to M\[15\], A, X, and the system call number, which is only read.
+/// A set of places that hold values: M\[0\] to M\[15\], A, X, and the words of `seccomp_data`, which are only read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub(super) struct Places(u32);
+pub(super) struct Places(u64);
 
 impl Places {
     pub(super) const NONE: Self = Self(0);
     pub(super) const A: Self = Self(1 << SCRATCH_SLOTS);
     pub(super) const X: Self = Self(2 << SCRATCH_SLOTS);
-    pub(super) const NR: Self = Self(4 << SCRATCH_SLOTS);
 
     /// Each scratch slot, then A, then X.
     pub(super) const EACH: [Self; SCRATCH_SLOTS + 2] = {
@@ -31,8 +30,13 @@ impl Places {
         each
     };
 
-    pub(super) fn slot(k: u32) -> Self {
-        Self(1u32.checked_shl(k).unwrap_or(0))
+    pub(super) const fn slot(k: u32) -> Self {
+        Self(if k < SCRATCH_SLOTS as u32 { 1 << k } else { 0 })
+    }
+
+    /// The word of `seccomp_data` at an offset.
+    pub(super) const fn word(offset: u32) -> Self {
+        Self(if offset < seccomp::DATA_SIZE { (4 << SCRATCH_SLOTS) << (offset / 4) } else { 0 })
     }
 
     pub(super) const fn contains(self, other: Self) -> bool {
@@ -66,8 +70,8 @@ impl BitOr for Places {
 /// The places that an instruction reads, and the one that it writes.
 pub(super) fn effect(opcode: Opcode, k: u32) -> (Places, Places) {
     match opcode {
-        Opcode::LdAbs(_) if k == NR_OFFSET => (Places::NR, Places::A),
-        Opcode::LdAbs(_) | Opcode::LdImm | Opcode::LdLen => (Places::NONE, Places::A),
+        Opcode::LdAbs(_) => (Places::word(k), Places::A),
+        Opcode::LdImm | Opcode::LdLen => (Places::NONE, Places::A),
         Opcode::LdInd(_) => (Places::X, Places::A),
         Opcode::LdxImm | Opcode::LdxLen | Opcode::LdxMsh => (Places::NONE, Places::X),
         Opcode::LdMem => (Places::slot(k), Places::A),

@@ -11,13 +11,13 @@ use cbpf_translator::cbpf::{AluOp, Cond, Opcode, SCRATCH_SLOTS, Source};
 use cbpf_translator::{Checked, seccomp};
 use hashbrown::HashMap;
 
-use super::liveness::{Liveness, Places};
+use super::liveness::{self, Liveness, Places};
 use super::nodes::{Id, Node, Nodes, ROOMY};
 use super::{ARCH_OFFSET, NR_OFFSET, Stop};
 use crate::engine::native;
 
 /// The most work, over all numbers: an instruction that is followed counts 1.
-const MAX_WORK: u32 = 1 << 17;
+const MAX_WORK: u32 = 1 << 16;
 
 /// What a comparison that forks counts: looking it up and building its node.
 const FORK_WORK: u32 = 24;
@@ -35,17 +35,39 @@ pub(super) struct Specialiser<'p> {
     forks: Vec<Fork>,
 }
 
-/// What is known of the registers. `None` is in the register when the program runs; what is known is not,
-/// until something needs it there.
+/// What is known of the registers and of the input. `None` in a register is there when the program runs; what
+/// is known is not, until something needs it there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 struct Known {
     a: Option<u32>,
     x: Option<u32>,
     m: [Option<u32>; SCRATCH_SLOTS],
+    /// The words of `seccomp_data`: number, architecture, and those that a comparison has found out.
+    words: [Option<u32>; WORDS],
+    /// The offset of the word that is in A, if A is not known and holds one.
+    loaded: Option<u32>,
 }
 
+const WORDS: usize = seccomp::DATA_SIZE as usize / 4;
+
 impl Known {
-    const START: Self = Self { a: Some(0), x: Some(0), m: [None; SCRATCH_SLOTS] };
+    fn start(nr: u32, arch: u32) -> Self {
+        let mut start =
+            Self { a: Some(0), x: Some(0), m: [None; SCRATCH_SLOTS], words: [None; WORDS], loaded: None };
+        start.learn(NR_OFFSET, nr);
+        start.learn(ARCH_OFFSET, arch);
+        start
+    }
+
+    fn word(&self, offset: u32) -> Option<u32> {
+        *self.words.get(offset as usize / 4)?
+    }
+
+    fn learn(&mut self, offset: u32, value: u32) {
+        if let Some(word) = self.words.get_mut(offset as usize / 4) {
+            *word = Some(value);
+        }
+    }
 
     fn slot(&mut self, k: u32) -> Result<&mut Option<u32>, Stop> {
         self.m.get_mut(k as usize).ok_or(Stop::TooLarge)
@@ -59,16 +81,22 @@ impl Known {
                 *value = None;
             }
         }
+        for (value, offset) in self.words.iter_mut().zip((0u32..).step_by(4)) {
+            if !live.contains(Places::word(offset)) {
+                *value = None;
+            }
+        }
+        let read = |offset: &u32| live.contains(Places::A | Places::word(*offset));
+        self.loaded = self.loaded.filter(read);
         self
     }
 }
 
-/// A comparison that was reached, with what was known there. The number only where it is still read.
+/// A comparison that was reached, with what was known there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 struct Reached {
     pc: usize,
     known: Known,
-    nr: Option<u32>,
 }
 
 struct Fork {
@@ -106,13 +134,13 @@ impl<'p> Specialiser<'p> {
     pub(super) fn root(&mut self, nodes: &mut Nodes, nr: u32) -> Result<Id, Stop> {
         self.trail.clear();
         self.forks.clear();
-        let (mut pc, mut known) = (0, Known::START);
+        let (mut pc, mut known) = (0, Known::start(nr, self.arch));
         loop {
             self.work = self.work.saturating_add(1);
             if self.work > MAX_WORK || nodes.len() > ROOMY {
                 return Err(Stop::TooLarge);
             }
-            let end = match self.step(pc, &mut known, nr)? {
+            let end = match self.step(pc, &mut known)? {
                 Step::Next(next) => {
                     pc = next;
                     continue;
@@ -161,15 +189,21 @@ impl<'p> Specialiser<'p> {
         Ok(())
     }
 
-    fn step(&mut self, pc: usize, known: &mut Known, nr: u32) -> Result<Step, Stop> {
+    fn step(&mut self, pc: usize, known: &mut Known) -> Result<Step, Stop> {
         let insn = self.program.insns().get(pc).ok_or(Stop::TooLarge)?;
         let opcode = Opcode::decode(insn.code).ok_or(Stop::TooLarge)?;
         let k = insn.k;
         let next = pc.saturating_add(1);
         match opcode {
-            Opcode::LdAbs(_) if k == NR_OFFSET => known.a = Some(nr),
-            Opcode::LdAbs(_) if k == ARCH_OFFSET => known.a = Some(self.arch),
-            Opcode::LdAbs(_) | Opcode::LdInd(_) => {
+            // It is there already.
+            Opcode::LdAbs(_) if known.loaded == Some(k) => return Ok(Step::Next(next)),
+            Opcode::LdAbs(_) => {
+                known.a = known.word(k);
+                self.emit_unless(known.a, opcode, k)?;
+                known.loaded = known.a.is_none().then_some(k);
+                return Ok(Step::Next(next));
+            }
+            Opcode::LdInd(_) => {
                 self.emit(opcode, k)?;
                 known.a = None;
             }
@@ -223,11 +257,15 @@ impl<'p> Specialiser<'p> {
                     _ if holds == fails => Ok(Step::Next(holds)),
                     (Some(a), Some(operand)) if cond.holds(a, operand) => Ok(Step::Next(holds)),
                     (Some(_), Some(_)) => Ok(Step::Next(fails)),
-                    _ => self.fork(pc, known, nr, (cond, source, k), (holds, fails)),
+                    _ => self.fork(pc, known, (cond, source, k), (holds, fails)),
                 };
             }
             Opcode::RetK => return Ok(Step::End(Node::RetK(k))),
             Opcode::RetA => return Ok(Step::End(known.a.map_or(Node::RetA, Node::RetK))),
+        }
+        let (_, writes) = liveness::effect(opcode, k);
+        if writes == Places::A {
+            known.loaded = None;
         }
         Ok(Step::Next(next))
     }
@@ -265,15 +303,12 @@ impl<'p> Specialiser<'p> {
     fn fork(
         &mut self,
         pc: usize,
-        known: &Known,
-        nr: u32,
+        known: &mut Known,
         (cond, source, k): (Cond, Source, u32),
         (holds, fails): (usize, usize),
     ) -> Result<Step, Stop> {
         self.work = self.work.saturating_add(FORK_WORK);
-        let live = self.live.at(pc);
-        let reached =
-            Reached { pc, known: known.without_dead(live), nr: live.contains(Places::NR).then_some(nr) };
+        let reached = Reached { pc, known: known.without_dead(self.live.at(pc)) };
         if let Some(id) = self.done.get(&reached) {
             return Ok(Step::Done(*id));
         }
@@ -296,6 +331,11 @@ impl<'p> Specialiser<'p> {
             holds: None,
             fails: (fails, *known),
         });
+        if let (Cond::Eq, Source::K, Some(offset)) = (cond, source, known.loaded) {
+            known.learn(offset, k);
+            known.a = Some(k);
+            known.loaded = None;
+        }
         Ok(Step::Next(holds))
     }
 }
