@@ -44,19 +44,32 @@ struct Known {
     m: [Option<u32>; SCRATCH_SLOTS],
     /// The words of `seccomp_data`: number, architecture, and those that a comparison has found out.
     words: [Option<u32>; WORDS],
-    /// The offset of the word that is in A, if A is not known and holds one.
+    /// The offset of the word that is in the register of A, whether or not A is known to be something else.
     loaded: Option<u32>,
+    /// A word, by its offset, and a value that it has not.
+    differs: Option<(u32, u32)>,
 }
 
 const WORDS: usize = seccomp::DATA_SIZE as usize / 4;
 
 impl Known {
     fn start(nr: u32, arch: u32) -> Self {
-        let mut start =
-            Self { a: Some(0), x: Some(0), m: [None; SCRATCH_SLOTS], words: [None; WORDS], loaded: None };
+        let mut start = Self {
+            a: Some(0),
+            x: Some(0),
+            m: [None; SCRATCH_SLOTS],
+            words: [None; WORDS],
+            loaded: None,
+            differs: None,
+        };
         start.learn(NR_OFFSET, nr);
         start.learn(ARCH_OFFSET, arch);
         start
+    }
+
+    /// Whether A is in its register and is not `value`.
+    fn a_differs(&self, value: u32) -> bool {
+        self.a.is_none() && self.loaded.is_some_and(|offset| self.differs == Some((offset, value)))
     }
 
     fn word(&self, offset: u32) -> Option<u32> {
@@ -86,8 +99,8 @@ impl Known {
                 *value = None;
             }
         }
-        let read = |offset: &u32| live.contains(Places::A | Places::word(*offset));
-        self.loaded = self.loaded.filter(read);
+        self.loaded = self.loaded.filter(|offset| live.contains(Places::word(*offset)));
+        self.differs = self.differs.filter(|(offset, _)| live.contains(Places::word(*offset)));
         self
     }
 }
@@ -183,7 +196,11 @@ impl<'p> Specialiser<'p> {
         Ok(id)
     }
 
-    fn emit(&mut self, opcode: Opcode, k: u32) -> Result<(), Stop> {
+    fn emit(&mut self, known: &mut Known, opcode: Opcode, k: u32) -> Result<(), Stop> {
+        let (_, writes) = liveness::effect(opcode, k);
+        if writes == Places::A {
+            known.loaded = matches!(opcode, Opcode::LdAbs(_)).then_some(k);
+        }
         self.trail.try_reserve(1)?;
         self.trail.push((opcode, k));
         Ok(())
@@ -195,20 +212,19 @@ impl<'p> Specialiser<'p> {
         let k = insn.k;
         let next = pc.saturating_add(1);
         match opcode {
-            // It is there already.
-            Opcode::LdAbs(_) if known.loaded == Some(k) => return Ok(Step::Next(next)),
             Opcode::LdAbs(_) => {
                 known.a = known.word(k);
-                self.emit_unless(known.a, opcode, k)?;
-                known.loaded = known.a.is_none().then_some(k);
-                return Ok(Step::Next(next));
+                // It may be there already.
+                if known.a.is_none() && known.loaded != Some(k) {
+                    self.emit(known, opcode, k)?;
+                }
             }
             Opcode::LdInd(_) => {
-                self.emit(opcode, k)?;
+                self.emit(known, opcode, k)?;
                 known.a = None;
             }
             Opcode::LdxMsh => {
-                self.emit(opcode, k)?;
+                self.emit(known, opcode, k)?;
                 known.x = None;
             }
             Opcode::LdImm => known.a = Some(k),
@@ -217,31 +233,31 @@ impl<'p> Specialiser<'p> {
             Opcode::LdxLen => known.x = Some(seccomp::DATA_SIZE),
             Opcode::LdMem => {
                 known.a = *known.slot(k)?;
-                self.emit_unless(known.a, opcode, k)?;
+                self.emit_unless(known.a, known, opcode, k)?;
             }
             Opcode::LdxMem => {
                 known.x = *known.slot(k)?;
-                self.emit_unless(known.x, opcode, k)?;
+                self.emit_unless(known.x, known, opcode, k)?;
             }
             Opcode::St => {
                 *known.slot(k)? = known.a;
-                self.emit_unless(known.a, opcode, k)?;
+                self.emit_unless(known.a, known, opcode, k)?;
             }
             Opcode::Stx => {
                 *known.slot(k)? = known.x;
-                self.emit_unless(known.x, opcode, k)?;
+                self.emit_unless(known.x, known, opcode, k)?;
             }
             Opcode::Tax => {
                 known.x = known.a;
-                self.emit_unless(known.a, opcode, k)?;
+                self.emit_unless(known.a, known, opcode, k)?;
             }
             Opcode::Txa => {
                 known.a = known.x;
-                self.emit_unless(known.x, opcode, k)?;
+                self.emit_unless(known.x, known, opcode, k)?;
             }
             Opcode::Neg => {
                 known.a = known.a.map(u32::wrapping_neg);
-                self.emit_unless(known.a, opcode, k)?;
+                self.emit_unless(known.a, known, opcode, k)?;
             }
             Opcode::Alu(op, source) => {
                 if let Some(end) = self.alu(known, op, source, k)? {
@@ -257,21 +273,27 @@ impl<'p> Specialiser<'p> {
                     _ if holds == fails => Ok(Step::Next(holds)),
                     (Some(a), Some(operand)) if cond.holds(a, operand) => Ok(Step::Next(holds)),
                     (Some(_), Some(_)) => Ok(Step::Next(fails)),
+                    (None, Some(operand)) if cond == Cond::Eq && known.a_differs(operand) => {
+                        Ok(Step::Next(fails))
+                    }
                     _ => self.fork(pc, known, (cond, source, k), (holds, fails)),
                 };
             }
             Opcode::RetK => return Ok(Step::End(Node::RetK(k))),
             Opcode::RetA => return Ok(Step::End(known.a.map_or(Node::RetA, Node::RetK))),
         }
-        let (_, writes) = liveness::effect(opcode, k);
-        if writes == Places::A {
-            known.loaded = None;
-        }
         Ok(Step::Next(next))
     }
 
-    fn emit_unless(&mut self, known: Option<u32>, opcode: Opcode, k: u32) -> Result<(), Stop> {
-        if known.is_none() { self.emit(opcode, k) } else { Ok(()) }
+    /// Emits an instruction that computes `value`, unless that is known.
+    fn emit_unless(
+        &mut self,
+        value: Option<u32>,
+        known: &mut Known,
+        opcode: Opcode,
+        k: u32,
+    ) -> Result<(), Stop> {
+        if value.is_none() { self.emit(known, opcode, k) } else { Ok(()) }
     }
 
     /// Arithmetic; the result is a node if the program ends here.
@@ -285,15 +307,19 @@ impl<'p> Specialiser<'p> {
             return Ok(None);
         }
         if let Some(a) = known.a {
-            self.emit(Opcode::LdImm, a)?;
+            self.emit(known, Opcode::LdImm, a)?;
         }
         match operand {
+            Some(0) if op == AluOp::And => {
+                known.a = Some(0);
+                return Ok(None);
+            }
             // As a constant it has to be below 32; X would count modulo 32.
             Some(count) if matches!(op, AluOp::Lsh | AluOp::Rsh) => {
-                self.emit(Opcode::Alu(op, Source::K), count & 31)?;
+                self.emit(known, Opcode::Alu(op, Source::K), count & 31)?;
             }
-            Some(operand) => self.emit(Opcode::Alu(op, Source::K), operand)?,
-            None => self.emit(Opcode::Alu(op, Source::X), 0)?,
+            Some(operand) => self.emit(known, Opcode::Alu(op, Source::K), operand)?,
+            None => self.emit(known, Opcode::Alu(op, Source::X), 0)?,
         }
         known.a = None;
         Ok(None)
@@ -308,18 +334,24 @@ impl<'p> Specialiser<'p> {
         (holds, fails): (usize, usize),
     ) -> Result<Step, Stop> {
         self.work = self.work.saturating_add(FORK_WORK);
-        let reached = Reached { pc, known: known.without_dead(self.live.at(pc)) };
+        // What is forgotten here must not help behind it either: others that get here share what follows.
+        *known = known.without_dead(self.live.at(pc));
+        let reached = Reached { pc, known: *known };
         if let Some(id) = self.done.get(&reached) {
             return Ok(Step::Done(*id));
         }
         let reached_at = self.trail.len();
         if let Some(a) = known.a {
-            self.emit(Opcode::LdImm, a)?;
+            self.emit(known, Opcode::LdImm, a)?;
         }
         let (source, k) = match operand(known, source, k) {
             Some(operand) => (Source::K, operand),
             None => (Source::X, 0),
         };
+        let mut otherwise = *known;
+        if let (None, Cond::Eq, Source::K, Some(offset)) = (known.a, cond, source, known.loaded) {
+            otherwise.differs = Some((offset, k));
+        }
         self.forks.try_reserve(1)?;
         self.forks.push(Fork {
             reached,
@@ -329,12 +361,11 @@ impl<'p> Specialiser<'p> {
             reached_at,
             ways_at: self.trail.len(),
             holds: None,
-            fails: (fails, *known),
+            fails: (fails, otherwise),
         });
-        if let (Cond::Eq, Source::K, Some(offset)) = (cond, source, known.loaded) {
+        if let (None, Cond::Eq, Source::K, Some(offset)) = (known.a, cond, source, known.loaded) {
             known.learn(offset, k);
             known.a = Some(k);
-            known.loaded = None;
         }
         Ok(Step::Next(holds))
     }
