@@ -151,13 +151,15 @@ fn plans_of_generated_programs_agree() {
         let max_len = if rng.random_ratio(1, 10) { MAX_INSNS } else { 96 };
         let program = generate::program(&mut rng, max_len);
         // The program's own constants come as numbers too, and their neighbours.
-        let numbers: Vec<i32> = (0..6)
+        let some: Vec<i32> = (0..6)
             .map(|_| match rng.random_range(0..3) {
                 0 => generate::input(&mut rng, &program).nr,
                 1 => rng.random_range(-2..=600),
                 _ => EDGES[rng.random_range(0..EDGES.len())],
             })
             .collect();
+        // A few numbers of many programs, and all numbers of a few.
+        let numbers = if rng.random_ratio(1, 50) { (-2..=600).chain(EDGES).collect() } else { some };
         agrees(&mut rng, &program, &numbers, &mut seen);
     }
     println!("{seen:?}");

@@ -88,6 +88,10 @@ fn shipped(args: &BenchArgs, effort: Effort) -> anyhow::Result<()> {
         stack(64),
     ];
 
+    if let Some(folder) = args.plot.as_deref().filter(|folder| !folder.is_dir()) {
+        anyhow::bail!("{}: not a folder", folder.display());
+    }
+
     // First, while little memory has been given back that filters could be put into.
     output::text(install::Table::measure(&inputs[..4], effort)?)?;
     let grids = measured(&inputs, effort)?;
