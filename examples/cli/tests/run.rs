@@ -141,8 +141,9 @@ fn nobody_reads_standard_error() {
         let status = run([option]).args(["sh", "-c", "exit 3"]).stderr(full()).status().unwrap();
         assert_eq!(status.code(), Some(3));
     }
-    let script = "import socket; socket.socket()";
-    let status = run(filter("kill-socket.bpfasm")).args(["python3", "-c", script]).stderr(full()).status();
+    let dir = TempDir::new().unwrap();
+    let program = compile(dir.path(), "socket", "-m64");
+    let status = run(filter("kill-socket.bpfasm")).arg(program).stdout(Stdio::null()).stderr(full()).status();
     assert_eq!(status.unwrap().code(), Some(128 + 31));
 }
 
@@ -168,13 +169,17 @@ fn a_filter_denies_mkdir() {
 
 #[test]
 fn a_filter_kills_socket() {
-    let script = "import socket; print('before', flush=True); socket.socket(); print('after')";
-    let killed = ended(run(filter("kill-socket.bpfasm")).args(["python3", "-c", script]));
+    let dir = TempDir::new().unwrap();
+    let program = compile(dir.path(), "socket", "-m64");
+    let killed = ended(run(filter("kill-socket.bpfasm")).arg(&program));
     assert_eq!((killed.stdout.as_str(), killed.status), ("before\n", 128 + 31));
     assert!(killed.stderr.starts_with("seccomp-rbpf: audit: type=1326 "), "{}", killed.stderr);
     // The shell lives, and sees what became of its child.
-    let script = "python3 -c 'import socket; socket.socket()'; echo $?";
-    assert_eq!(ended(run(filter("kill-socket.bpfasm")).args(["sh", "-c", script])).stdout, "159\n");
+    let script = "\"$0\"; echo $?";
+    assert_eq!(
+        ended(run(filter("kill-socket.bpfasm")).args(["sh", "-c", script]).arg(&program)).stdout,
+        "before\n159\n"
+    );
 }
 
 #[test]
@@ -267,17 +272,22 @@ fn the_program_does_not_outlive_the_command() {
     panic!("{pid} is alive");
 }
 
+/// One of `programs/`, compiled into `dir` for 64 or 32 bits.
+fn compile(dir: &Path, name: &str, width: &str) -> PathBuf {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/programs").join(format!("{name}.c"));
+    let program = dir.join(format!("{name}{width}"));
+    let mut cc = Command::new("cc");
+    cc.args([width, "-O1", "-Wall", "-Werror", "-pthread", "-o"]).arg(&program).arg(&source);
+    let compiled = ended(&mut cc);
+    assert_eq!(compiled.status, 0, "{}", compiled.stderr);
+    program
+}
+
 /// C programs that install filters themselves. They print what Linux answers; `run` has to answer the same.
 fn same_program(name: &str) {
     let dir = TempDir::new().unwrap();
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/programs").join(format!("{name}.c"));
     for width in ["-m64", "-m32"] {
-        let program = dir.path().join(format!("{name}{width}"));
-        let mut cc = Command::new("cc");
-        cc.args([width, "-O1", "-Wall", "-Werror", "-pthread", "-o"]).arg(&program).arg(&source);
-        let compiled = ended(&mut cc);
-        assert_eq!(compiled.status, 0, "{}", compiled.stderr);
-
+        let program = compile(dir.path(), name, width);
         let without = ended(&mut Command::new(&program));
         for engine in ["jit", "interpreter", "native"] {
             let with = ended(run(["--engine", engine]).arg(&program));
