@@ -79,14 +79,7 @@ impl Arch {
             Self::X86_64 => {
                 const {
                     use x86_64::Sysno;
-                    &[
-                        Sysno::read.id(),
-                        Sysno::write.id(),
-                        Sysno::exit.id(),
-                        Sysno::rt_sigreturn.id(),
-                        335,
-                        336,
-                    ]
+                    &[Sysno::read.id(), Sysno::write.id(), Sysno::exit.id(), Sysno::rt_sigreturn.id()]
                 }
             }
             Self::I386 => {
@@ -121,7 +114,17 @@ impl Arch {
                 }
             }
         };
-        list.contains(&nr)
+        list.contains(&nr) || self.uprobe_calls().contains(&nr)
+    }
+
+    /// The calls that the kernel itself puts into a program for uprobes: those that
+    /// [`Kernel::exempts_uprobes`](crate::Kernel::exempts_uprobes) is about (`seccomp_uprobe_exception`).
+    pub const fn uprobe_calls(self) -> &'static [i32] {
+        match self {
+            // uretprobe and uprobe.
+            Self::X86_64 => &[335, 336],
+            _ => &[],
+        }
     }
 
     /// The name of a system call number, as `asm/unistd.h` has it.

@@ -52,7 +52,7 @@ impl fmt::Display for SeccompCache<'_> {
         let Some(newest) = self.newest else { return Ok(()) };
         for entry in self.entries {
             for nr in 0..NR_SYSCALLS {
-                let allowed = exempt(*entry).contains(&nr)
+                let allowed = entry.uprobe_calls().contains(&nr)
                     || newest
                         .newest_first()
                         .all(|filter| always_allows(filter.program().program().insns(), *entry, nr));
@@ -69,14 +69,6 @@ const fn name(entry: Arch) -> &'static str {
     match entry {
         Arch::I386 => "ia32",
         entry => entry.name(),
-    }
-}
-
-/// The calls that no filter of Linux sees (`seccomp_uprobe_exception`): uretprobe and uprobe.
-const fn exempt(entry: Arch) -> &'static [i32] {
-    match entry {
-        Arch::X86_64 => &[335, 336],
-        _ => &[],
     }
 }
 

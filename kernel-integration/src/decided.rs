@@ -14,27 +14,40 @@ use crate::filter::Filter;
 
 /// The decisions about the calls of one entry.
 #[derive(Debug)]
-pub(crate) struct Decided {
+pub(crate) struct Table {
     /// The entry's `AUDIT_ARCH_*` value.
     pub(crate) arch: u32,
     rows: Vec<Row>,
+}
+
+/// What filters decide together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Decided {
+    /// The return value that counts.
+    pub(crate) value: u32,
+    /// The filter that it is from, counted from the oldest, which is 0. Means nothing if the value allows.
+    pub(crate) winner: u16,
+    /// Whether that filter logs.
+    pub(crate) log: bool,
 }
 
 /// One number's row. Eight bytes.
 #[derive(Clone, Copy, Debug)]
 struct Row {
     value: u32,
+    /// The filter that it is from, unless nothing is denied.
+    winner: u16,
     /// Whether the arguments cannot change it.
     known: bool,
-    /// Whether the filter that the value is from logs.
+    /// Whether the winner logs.
     log: bool,
 }
 
 impl Row {
-    const UNKNOWN: Self = Self { value: 0, known: false, log: false };
+    const UNKNOWN: Self = Self { value: 0, winner: 0, known: false, log: false };
 
     /// What no filter at all decides.
-    const ALLOW: Self = Self { value: RET_ALLOW, known: true, log: false };
+    const ALLOW: Self = Self { value: RET_ALLOW, winner: 0, known: true, log: false };
 
     /// What a filter that has this row and is newer than one with `older` decides together with that.
     fn over(self, older: Self) -> Self {
@@ -48,7 +61,7 @@ impl Row {
     }
 }
 
-impl Decided {
+impl Table {
     /// A table for the entry `arch` in which nothing is known yet.
     ///
     /// # Errors
@@ -61,8 +74,8 @@ impl Decided {
         Ok(Self { arch, rows })
     }
 
-    /// Fills in what `program` decides on top of `parent`. Allocates nothing.
-    pub(crate) fn fill(&mut self, program: &Loaded, log: bool, parent: Option<&Filter>) {
+    /// Fills in what `program` decides on top of `parent`, as filter number `index`. Allocates nothing.
+    pub(crate) fn fill(&mut self, program: &Loaded, index: u16, log: bool, parent: Option<&Filter>) {
         let arch = self.arch;
         let older = parent.map(|parent| parent.table(arch));
         for (nr, row) in (0i32..).zip(&mut self.rows) {
@@ -71,18 +84,25 @@ impl Decided {
                 Some(table) => table.and_then(|table| table.row(nr)).unwrap_or(Row::UNKNOWN),
             };
             let mine = match program.plan_of(arch, nr) {
-                Planned::Constant(value) => Row { value, known: true, log },
+                Planned::Constant(value) => Row { value, winner: index, known: true, log },
                 Planned::Residual | Planned::Whole => Row::UNKNOWN,
             };
             *row = mine.over(older);
         }
     }
 
+    /// Lets calls of `nr` through, whatever filters say.
+    pub(crate) fn exempt(&mut self, nr: i32) {
+        if let Some(row) = self.rows.get_mut(nr.cast_unsigned() as usize) {
+            *row = Row::ALLOW;
+        }
+    }
+
     /// The decision about calls of `nr`.
     #[inline]
-    pub(crate) fn get(&self, nr: i32) -> Option<(u32, bool)> {
+    pub(crate) fn get(&self, nr: i32) -> Option<Decided> {
         let row = self.row(nr)?;
-        row.known.then_some((row.value, row.log))
+        row.known.then_some(Decided { value: row.value, winner: row.winner, log: row.log })
     }
 
     #[inline]

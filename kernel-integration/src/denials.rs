@@ -95,6 +95,8 @@ fn denies(verdict: &Verdict) -> bool {
     matches!(
         verdict,
         Verdict::Return(_)
+            | Verdict::Skip
+            | Verdict::Restart
             | Verdict::Trap(_)
             | Verdict::KillStrict
             | Verdict::KillThread(_)

@@ -2,14 +2,14 @@
 
 use cbpf_translator::seccomp::{RET_ACTION_FULL, RET_ALLOW, RET_KILL_PROCESS, RET_KILL_THREAD};
 use seccomp_runtime::SeccompData;
-use syscalls::Errno;
 
 use crate::action::{self, Action};
 use crate::arch::Arch;
 use crate::audit::{LogEntry, LogMask};
+use crate::decided::Decided;
 use crate::filter::Filter;
 use crate::state::{Mode, ThreadState};
-use crate::uapi::MAX_ERRNO;
+use crate::uapi::{ENOSYS, MAX_ERRNO};
 
 const SIGKILL: i32 = 9;
 const SIGSYS: i32 = 31;
@@ -20,21 +20,28 @@ const SIGSYS: i32 = 31;
 pub enum Verdict {
     /// Run the call.
     Proceed,
-    /// Do not run it; it returns this: 0, or an errno from -1 to -4095, as it stands. A kernel whose calls
-    /// say EINTR when a signal interrupted them must not take this one for such a call and restart it.
-    Return(i32),
+    /// Do not run it; it returns this, as it stands: 0 or an errno from -1 to -4095 from a filter, anything
+    /// from a supervisor. A kernel whose calls say EINTR when a signal interrupted them must not take this one
+    /// for such a call and restart it.
+    Return(i64),
     /// Do not run it. Restore the registers to what they were at entry (the return register holds the number
     /// again where they are one), then force this SIGSYS on the thread: if the signal is blocked or ignored,
     /// the process dies of it. What a handler leaves in the return register is the call's result.
     Trap(Sigsys),
-    /// If a tracer with PTRACE_O_TRACESECCOMP is attached, stop the thread with PTRACE_EVENT_SECCOMP and this
-    /// message. Afterwards: with a fatal signal pending, or with a number below 0, do not run the call (it
-    /// returns what the tracer left in the return register, ENOSYS if untouched); else read the registers
-    /// again and call [`evaluate`] with [`Pass::AfterTracer`]. Without such a tracer the call returns
-    /// ENOSYS. The log entry counts only if the call does not run.
+    /// Do not run it. It returns what is in the return register: what a tracer left there, or ENOSYS.
+    Skip,
+    /// Do not run it: a signal interrupted it, as one interrupts a call that waits (ERESTARTSYS).
+    Restart,
+    /// Ask the tracer. [`enter`](crate::enter()) does what follows and never answers this.
     Trace {
         /// The data of the filter's return value.
         message: u16,
+    },
+    /// Ask the supervisor, by the listener of the filter with this index
+    /// ([`ThreadState::listener`]). [`enter`](crate::enter()) does what follows and never answers this.
+    Notify {
+        /// The filter.
+        filter: u16,
     },
     /// The thread, not the process, dies of SIGKILL at once, without a core dump: strict mode does not
     /// allow the call.
@@ -68,7 +75,10 @@ pub struct Decision {
     /// The filters' return value that this follows from. Strict mode counts as ALLOW or KILL_THREAD, no mode
     /// as ALLOW.
     pub value: u32,
-    /// What to log.
+    /// The filter that it is from, counted from the oldest, which is 0 ([`ThreadState::filter_at`]). `None` if
+    /// all allow, or none is asked.
+    pub filter: Option<u16>,
+    /// What to log. Of a call that a tracer or a supervisor is asked about, if it then does not run.
     pub log: Option<LogEntry>,
 }
 
@@ -81,9 +91,14 @@ pub enum Pass {
     AfterTracer,
 }
 
-const PROCEED: Decision = Decision { verdict: Verdict::Proceed, value: RET_ALLOW, log: None };
+/// What Linux says without a tracer or a listener.
+pub(crate) const NOBODY_ANSWERS: Verdict = Verdict::Return(-ENOSYS);
+
+const PROCEED: Decision = Decision { verdict: Verdict::Proceed, value: RET_ALLOW, filter: None, log: None };
 
 /// Decides about one system call of the thread that has `state`.
+///
+/// It only decides: to ask a tracer or a supervisor, and then evaluate again, is [`enter`](crate::enter())'s part.
 ///
 /// Whatever is missing or broken denies: filter mode without a filter, a failing engine and an action that
 /// Linux does not know kill the process. A thread that a verdict kills is [`Mode::Dead`] from then on.
@@ -95,7 +110,9 @@ pub fn evaluate(state: &ThreadState, data: &SeccompData, pass: Pass, logged: Log
         Mode::Strict => strict(state, data, logged),
         Mode::Filter => filtered(state, data, pass, logged),
         // It was told to die and calls again: Linux warns and sends SIGKILL.
-        Mode::Dead => Decision { verdict: Verdict::KillStrict, value: RET_KILL_THREAD, log: None },
+        Mode::Dead => {
+            Decision { verdict: Verdict::KillStrict, value: RET_KILL_THREAD, filter: None, log: None }
+        }
     }
 }
 
@@ -106,12 +123,14 @@ fn strict(state: &ThreadState, data: &SeccompData, logged: LogMask) -> Decision 
     }
     state.die();
     let log = logged.logs(Action::KillThread, true).then(|| entry(data, SIGKILL, RET_KILL_THREAD));
-    Decision { verdict: Verdict::KillStrict, value: RET_KILL_THREAD, log }
+    Decision { verdict: Verdict::KillStrict, value: RET_KILL_THREAD, filter: None, log }
 }
 
 /// `__seccomp_filter`.
 fn filtered(state: &ThreadState, data: &SeccompData, pass: Pass, logged: LogMask) -> Decision {
-    let (value, requested) = state.filter().map_or((RET_KILL_PROCESS, false), |newest| decide(newest, data));
+    let nobody = Decided { value: RET_KILL_PROCESS, winner: 0, log: false };
+    let Decided { value, winner, log: requested } =
+        state.filter().map_or(nobody, |newest| decide(newest, data));
     let action = Action::of(value);
     // Nearly every call, and never logged.
     if action == Action::Allow {
@@ -125,14 +144,14 @@ fn filtered(state: &ThreadState, data: &SeccompData, pass: Pass, logged: LogMask
     };
     let (verdict, signal) = match action {
         Action::Allow | Action::Log => (Verdict::Proceed, 0),
-        Action::Errno => (Verdict::Return(i32::from(sigsys.errno.min(MAX_ERRNO)).wrapping_neg()), 0),
+        Action::Errno => (Verdict::Return(i64::from(sigsys.errno.min(MAX_ERRNO)).wrapping_neg()), 0),
         Action::Trap => (Verdict::Trap(sigsys), 0),
         Action::Trace if pass == Pass::AfterTracer => {
-            return Decision { verdict: Verdict::Proceed, value, log: None };
+            return Decision { verdict: Verdict::Proceed, value, filter: Some(winner), log: None };
         }
         Action::Trace => (Verdict::Trace { message: sigsys.errno }, 0),
-        // Nobody can have a listener yet, and Linux without one says this.
-        Action::UserNotif => (Verdict::Return(Errno::ENOSYS.into_raw().wrapping_neg()), 0),
+        Action::UserNotif if state.listener(winner).is_some() => (Verdict::Notify { filter: winner }, 0),
+        Action::UserNotif => (NOBODY_ANSWERS, 0),
         Action::KillThread => (Verdict::KillThread(sigsys), SIGSYS),
         Action::KillProcess | Action::Unknown(_) => (Verdict::KillProcess(sigsys), SIGSYS),
     };
@@ -140,15 +159,15 @@ fn filtered(state: &ThreadState, data: &SeccompData, pass: Pass, logged: LogMask
         state.die();
     }
     let log = logged.logs(action, requested).then(|| entry(data, signal, value & RET_ACTION_FULL));
-    Decision { verdict, value, log }
+    Decision { verdict, value, filter: Some(winner), log }
 }
 
-/// The return value of a stack of filters, and whether the filter it is from asks for a log record.
+/// What a stack of filters decides.
 #[inline]
-fn decide(newest: &Filter, data: &SeccompData) -> (u32, bool) {
+fn decide(newest: &Filter, data: &SeccompData) -> Decided {
     newest.decided(data).unwrap_or_else(|| {
         let (value, winner) = combine(newest, data);
-        (value, winner.is_some_and(Filter::logs))
+        Decided { value, winner: winner.map_or(0, Filter::index), log: winner.is_some_and(Filter::logs) }
     })
 }
 

@@ -4,70 +4,115 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::iter;
 use core::ptr;
+use core::sync::atomic::{AtomicU32, Ordering};
 
 use seccomp_runtime::translator::OutOfMemory;
 use seccomp_runtime::{Loaded, SeccompData};
 
-use crate::decided::Decided;
+use crate::arch::Arch;
+use crate::decided::{Decided, Table};
+use crate::denials::Denials;
+use crate::kernel::Listener;
 use crate::uapi::{MAX_INSNS_PER_PATH, PATH_PENALTY};
 
 /// An installed filter and, through it, all those installed before it on the same thread or inherited.
 ///
 /// Threads share nodes; a node is never changed after it is attached.
+///
+/// Two counts, as in Linux: whoever points at a node keeps its memory (`refs`, here `Arc`'s), and the live
+/// threads that it decides for keep it in use (`users`). A zombie does the first and not the second.
 #[derive(Debug)]
 pub struct Filter {
     program: Loaded,
     log: bool,
+    listener: Option<Arc<dyn Listener>>,
+    denials: Option<Denials>,
     parent: Option<Arc<Filter>>,
     /// What this node and its ancestors count for a filter installed on top of them.
     path_cost: usize,
     /// This node and its ancestors.
-    count: u32,
-    decided: Vec<Decided>,
+    count: u16,
+    /// Live threads that have this as their newest filter, and children that are in use.
+    users: AtomicU32,
+    tables: Vec<Table>,
 }
 
-/// The filter would make the path longer than [`MAX_INSNS_PER_PATH`].
+// The smallest program is five instructions long, and each filter counts so much more.
+const _: () = assert!(MAX_INSNS_PER_PATH / (5 + PATH_PENALTY) < u16::MAX as usize);
+
+/// Why a node cannot go on top of another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct PathTooLong;
+pub(crate) enum AttachError {
+    /// It has a listener, and so has a filter below, which is open.
+    Busy,
+    /// The path would be longer than [`MAX_INSNS_PER_PATH`].
+    PathTooLong,
+}
+
+/// How a filter is installed.
+#[derive(Debug, Default)]
+pub(crate) struct Settings {
+    /// [`FilterFlags::LOG`](crate::uapi::FilterFlags::LOG).
+    pub(crate) log: bool,
+    /// [`Kernel::exempts_uprobes`](crate::Kernel::exempts_uprobes).
+    pub(crate) exempts_uprobes: bool,
+    /// What counts the calls that it denies.
+    pub(crate) denials: Option<Denials>,
+    /// What answers for it.
+    pub(crate) listener: Option<Arc<dyn Listener>>,
+}
 
 /// A node that no thread has yet. Made before the group's lock is taken and dropped after it is released,
 /// because both may allocate, free and work on other CPUs.
 #[derive(Debug)]
-pub(crate) struct Detached(Arc<Filter>);
+pub(crate) struct Detached {
+    node: Arc<Filter>,
+    exempts_uprobes: bool,
+}
 
 impl Detached {
     /// # Errors
     ///
     /// There is no memory for the tables of what is decided.
-    pub(crate) fn new(program: Loaded, log: bool) -> Result<Self, OutOfMemory> {
-        let mut decided = Vec::new();
+    pub(crate) fn new(program: Loaded, settings: Settings) -> Result<Self, OutOfMemory> {
+        let Settings { log, exempts_uprobes, denials, listener } = settings;
+        let mut tables = Vec::new();
         for arch in program.planned_arches() {
-            decided.try_reserve(1).map_err(|_| OutOfMemory)?;
-            decided.push(Decided::nothing(arch)?);
+            tables.try_reserve(1).map_err(|_| OutOfMemory)?;
+            tables.push(Table::nothing(arch)?);
         }
-        Ok(Self(Arc::new(Filter { program, log, parent: None, path_cost: 0, count: 0, decided })))
+        let users = AtomicU32::new(0);
+        let node =
+            Filter { program, log, listener, denials, parent: None, path_cost: 0, count: 0, users, tables };
+        Ok(Self { node: Arc::new(node), exempts_uprobes })
     }
 
     /// Puts the filter on top of `parent` (`seccomp_attach_filter`).
     ///
     /// # Errors
     ///
-    /// The path would be too long; nothing has changed.
-    pub(crate) fn attach(&mut self, parent: Option<Arc<Filter>>) -> Result<Arc<Filter>, PathTooLong> {
-        let (below, count) = parent.as_ref().map_or((0, 0), |parent| (parent.path_cost, parent.count));
+    /// The first that holds; nothing has changed.
+    pub(crate) fn attach(&mut self, parent: Option<Arc<Filter>>) -> Result<Arc<Filter>, AttachError> {
+        let (below, index) = parent.as_ref().map_or((0, 0), |parent| (parent.path_cost, parent.count));
         // Nobody else has the node yet, so this is the only reference.
-        let node = Arc::get_mut(&mut self.0).ok_or(PathTooLong)?;
+        let node = Arc::get_mut(&mut self.node).ok_or(AttachError::PathTooLong)?;
+        if node.listener.is_some() && parent.as_ref().is_some_and(|parent| parent.is_listened_to()) {
+            return Err(AttachError::Busy);
+        }
         let length = below.saturating_add(node.program.translated_len());
         if length > MAX_INSNS_PER_PATH {
-            return Err(PathTooLong);
+            return Err(AttachError::PathTooLong);
         }
-        for decided in &mut node.decided {
-            decided.fill(&node.program, node.log, parent.as_deref());
+        for table in &mut node.tables {
+            table.fill(&node.program, index, node.log, parent.as_deref());
+            if let (true, Some(entry)) = (self.exempts_uprobes, Arch::of_call(table.arch, 0)) {
+                entry.uprobe_calls().iter().for_each(|nr| table.exempt(*nr));
+            }
         }
         node.parent = parent;
         node.path_cost = length.saturating_add(PATH_PENALTY);
-        node.count = count.saturating_add(1);
-        Ok(Arc::clone(&self.0))
+        node.count = index.saturating_add(1);
+        Ok(Arc::clone(&self.node))
     }
 }
 
@@ -82,9 +127,24 @@ impl Filter {
         self.log
     }
 
+    /// The listener that it was installed with. It may be closed.
+    pub fn listener(&self) -> Option<&Arc<dyn Listener>> {
+        self.listener.as_ref()
+    }
+
+    /// What counts the calls that it denied, if [`Kernel::counts_denials`](crate::Kernel::counts_denials).
+    pub fn denials(&self) -> Option<&Denials> {
+        self.denials.as_ref()
+    }
+
     /// How many filters run for a thread that has this as its newest: itself and its ancestors.
     pub fn count(&self) -> u32 {
-        self.count
+        self.count.into()
+    }
+
+    /// Its place among the filters of its thread: 0 is the oldest.
+    pub(crate) fn index(&self) -> u16 {
+        self.count.saturating_sub(1)
     }
 
     /// This filter, then each older one: the order in which they run.
@@ -92,17 +152,16 @@ impl Filter {
         iter::successors(Some(self), |filter| filter.parent.as_deref())
     }
 
-    /// What this filter and all its ancestors decide together about a call, if no argument can change that:
-    /// their value, and whether the filter it is from asks for a log record.
+    /// What this filter and all its ancestors decide together about a call, if no argument can change that.
     #[inline]
-    pub(crate) fn decided(&self, data: &SeccompData) -> Option<(u32, bool)> {
+    pub(crate) fn decided(&self, data: &SeccompData) -> Option<Decided> {
         self.table(data.arch)?.get(data.nr)
     }
 
     /// The table of what is decided about the calls of the entry `arch`.
     #[inline]
-    pub(crate) fn table(&self, arch: u32) -> Option<&Decided> {
-        self.decided.iter().find(|decided| decided.arch == arch)
+    pub(crate) fn table(&self, arch: u32) -> Option<&Table> {
+        self.tables.iter().find(|table| table.arch == arch)
     }
 
     /// Whether `other` is this filter or one of its ancestors.
@@ -111,6 +170,31 @@ impl Filter {
         self.newest_first()
             .take_while(|filter| filter.count >= other.count)
             .any(|filter| ptr::eq(filter, other))
+    }
+
+    /// Whether this filter or one of its ancestors has an open listener (`has_duplicate_listener`).
+    fn is_listened_to(&self) -> bool {
+        self.newest_first().filter_map(Self::listener).any(|listener| listener.is_open())
+    }
+
+    /// One more live thread has this as its newest filter. Under the group's lock.
+    pub(crate) fn enter(&self) {
+        let mut entered = Some(self);
+        // A filter that comes into use uses its parent.
+        while let Some(filter) = entered.filter(|filter| filter.users.fetch_add(1, Ordering::AcqRel) == 0) {
+            entered = filter.parent.as_deref();
+        }
+    }
+
+    /// One thread less has it (`__seccomp_filter_orphan`).
+    pub(crate) fn leave(&self) {
+        let mut left = Some(self);
+        while let Some(filter) = left.filter(|filter| filter.users.fetch_sub(1, Ordering::AcqRel) == 1) {
+            if let Some(listener) = &filter.listener {
+                listener.users_gone();
+            }
+            left = filter.parent.as_deref();
+        }
     }
 }
 

@@ -9,8 +9,9 @@ use cbpf_translator::{CheckError, Checked, OutOfMemory, SockFilter, check};
 use seccomp_runtime::Loaded;
 
 use crate::arch::Arch;
-use crate::filter::Detached;
-use crate::kernel::{Fault, GroupLock, Interrupted, Kernel, Thread};
+use crate::denials::Denials;
+use crate::filter::{AttachError, Detached, Settings};
+use crate::kernel::{Fault, GroupLock, Interrupted, Kernel, ListenerError, NewListener, Thread};
 use crate::tsync;
 use crate::uapi::{FilterFlags, SockFprog};
 
@@ -19,6 +20,8 @@ use crate::uapi::{FilterFlags, SockFprog};
 pub enum Installed {
     /// The filter is installed.
     Yes,
+    /// It is, and this descriptor is its listener.
+    Listener(i32),
     /// Nothing has changed: TSYNC was asked for, and this thread has filters that the caller has not.
     Diverged(i32),
 }
@@ -27,7 +30,7 @@ pub enum Installed {
 /// fault, and lack memory, only after its length, the caller's right and the pointer were looked at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum InstallError {
-    /// A flag that is not known.
+    /// Among these flags is one that is not known, or they do not go together.
     Flags(u32),
     /// The `sock_fprog` or the program cannot be read.
     Fault,
@@ -41,10 +44,14 @@ pub enum InstallError {
     Program(CheckError),
     /// There is no memory.
     OutOfMemory,
+    /// There is no listener to be had.
+    Listener(ListenerError),
     /// A fatal signal came while the caller waited for the other threads.
     Interrupted,
     /// The thread is in a mode in which it cannot have filters.
     Mode,
+    /// The filter was to have a listener, and one of the thread's filters has one that is open.
+    Busy,
     /// The thread's filters would count more than [`MAX_INSNS_PER_PATH`](crate::uapi::MAX_INSNS_PER_PATH)
     /// instructions.
     PathTooLong,
@@ -57,7 +64,7 @@ pub enum InstallError {
 /// says how wide the pointers of `sock_fprog` are.
 ///
 /// All or nothing: an error, or [`Installed::Diverged`], leaves every thread as it was. Allocates, reads user
-/// memory and calls [`Kernel::exec_memory`] before it takes the group's lock.
+/// memory and calls [`Kernel::exec_memory`] and [`Kernel::new_listener`] before it takes the group's lock.
 ///
 /// # Errors
 ///
@@ -68,12 +75,14 @@ pub fn install<K: Kernel>(
     flags: u32,
     fprog: u64,
 ) -> Result<Installed, InstallError> {
-    let flags = FilterFlags::from_bits(flags).ok_or(InstallError::Flags(flags))?;
+    let known = FilterFlags::from_bits(flags).filter(|flags| flags.agree());
+    let flags = known.ok_or(InstallError::Flags(flags))?;
     let program = read_program(kernel, entry, fprog)?;
     attach(kernel, check(program)?, flags)
 }
 
-/// As [`install`], with a program that the kernel itself has, and without asking for the caller's right.
+/// As [`install`], with a program that the kernel itself has, without asking for the caller's right. `flags`
+/// that do not [agree](FilterFlags::agree) do what each of them says.
 ///
 /// # Errors
 ///
@@ -86,16 +95,26 @@ pub fn attach<K: Kernel>(
     let memory = kernel.exec_memory();
     let arches = kernel.planned_entries().iter().map(|entry| entry.audit_arch());
     let loaded = Loaded::load(program, kernel.engine(), memory)?.planned(arches, memory)?;
-    let mut node = Detached::new(loaded, flags.contains(FilterFlags::LOG))?;
+    let denials = kernel.counts_denials().then(|| Denials::new(kernel.planned_entries())).transpose()?;
+    let wait_killable = flags.contains(FilterFlags::WAIT_KILLABLE_RECV);
+    let new_listener = flags.contains(FilterFlags::NEW_LISTENER).then(|| kernel.new_listener(wait_killable));
+    let new_listener = new_listener.transpose().map_err(InstallError::Listener)?;
+    let settings = Settings {
+        log: flags.contains(FilterFlags::LOG),
+        exempts_uprobes: kernel.exempts_uprobes(),
+        denials,
+        listener: new_listener.as_ref().map(NewListener::listener),
+    };
+    let mut node = Detached::new(loaded, settings)?;
 
     let tsync = flags.contains(FilterFlags::TSYNC);
     let allow_speculation = flags.contains(FilterFlags::SPEC_ALLOW);
     let lock = if tsync { GroupLock::ThreadSync } else { GroupLock::Install };
     let caller = kernel.current();
     let state = caller.seccomp();
-    kernel.with_group(lock, |group| {
+    let installed = kernel.with_group(lock, |group| {
         state.may_filter().map_err(|_| InstallError::Mode)?;
-        let filter = node.attach(state.share_filter()).map_err(|_| InstallError::PathTooLong)?;
+        let filter = node.attach(state.share_filter())?;
         if tsync && let Some(tid) = tsync::diverged(group, state) {
             return if flags.contains(FilterFlags::TSYNC_ESRCH) {
                 Err(InstallError::Diverged)
@@ -109,7 +128,11 @@ pub fn attach<K: Kernel>(
         }
         caller.entered_filter(allow_speculation);
         Ok(Installed::Yes)
-    })?
+    })??;
+    Ok(match (installed, new_listener) {
+        (Installed::Yes, Some(listener)) => Installed::Listener(listener.publish()),
+        (installed, _) => installed,
+    })
 }
 
 /// Copies the program in: the checks of its length and of the caller's right come before its memory is
@@ -174,6 +197,15 @@ impl From<OutOfMemory> for InstallError {
     }
 }
 
+impl From<AttachError> for InstallError {
+    fn from(error: AttachError) -> Self {
+        match error {
+            AttachError::Busy => Self::Busy,
+            AttachError::PathTooLong => Self::PathTooLong,
+        }
+    }
+}
+
 impl From<CheckError> for InstallError {
     fn from(error: CheckError) -> Self {
         match error {
@@ -186,15 +218,17 @@ impl From<CheckError> for InstallError {
 impl fmt::Display for InstallError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Flags(flags) => write!(f, "unknown flags in {flags:#x}"),
+            Self::Flags(flags) => write!(f, "flags {flags:#x} are unknown or do not go together"),
             Self::Fault => Fault.fmt(f),
             Self::Length(len) => CheckError::Length(usize::from(*len)).fmt(f),
             Self::Denied => f.write_str("neither no_new_privs nor CAP_SYS_ADMIN"),
             Self::NullProgram => f.write_str("the pointer to the program is null"),
             Self::Program(error) => error.fmt(f),
             Self::OutOfMemory => OutOfMemory.fmt(f),
+            Self::Listener(error) => error.fmt(f),
             Self::Interrupted => Interrupted.fmt(f),
             Self::Mode => f.write_str("the thread's mode does not allow a filter"),
+            Self::Busy => ListenerError::Busy.fmt(f),
             Self::PathTooLong => f.write_str("the thread's filters would be too long together"),
             Self::Diverged => f.write_str("a thread has filters that the caller has not"),
         }

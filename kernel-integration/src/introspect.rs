@@ -95,10 +95,8 @@ fn filter_at(target: &ThreadState, index: u64) -> Result<&Filter, IntrospectErro
     if target.mode() != Mode::Filter {
         return Err(IntrospectError::Mode);
     }
-    let mut filters = target.filter().into_iter().flat_map(Filter::newest_first);
-    filters
-        .find(|filter| u64::from(filter.count()).checked_sub(1) == Some(index))
-        .ok_or(IntrospectError::NoFilter)
+    let filter = u16::try_from(index).ok().and_then(|index| target.filter_at(index));
+    filter.ok_or(IntrospectError::NoFilter)
 }
 
 /// `seccomp_get_filter`.

@@ -1,5 +1,8 @@
 //! What a kernel gives this crate. None of it is called from [`evaluate`](crate::evaluate()).
 
+use alloc::sync::Arc;
+use core::any::Any;
+use core::convert::Infallible;
 use core::error::Error;
 use core::fmt;
 use core::ops::ControlFlow;
@@ -18,6 +21,8 @@ pub trait Kernel {
     type Thread: Thread;
     /// The caller's thread group while its lock is held.
     type Group: ThreadGroup<Thread = Self::Thread>;
+    /// A new listener. [`Infallible`] if the kernel has none.
+    type NewListener: NewListener;
 
     /// The calling thread.
     fn current(&self) -> &Self::Thread;
@@ -63,9 +68,102 @@ pub trait Kernel {
     /// of no use: its calls look like those of [`Arch::X86_64`] with large numbers, which run the whole filter.
     fn planned_entries(&self) -> &[Arch];
 
+    /// A new listener of user notification, and a descriptor number of the caller taken for it.
+    /// `wait_killable` is for [`Notifications::new`](crate::notify::Notifications::new).
+    ///
+    /// # Errors
+    ///
+    /// There can be none.
+    fn new_listener(&self, wait_killable: bool) -> Result<Self::NewListener, ListenerError> {
+        let _ = wait_killable;
+        Err(ListenerError::Unsupported)
+    }
+
+    /// Whether the calls that uprobes make are let through whatever filters say
+    /// ([`Arch::uprobe_calls`]). It works for [planned entries](Self::planned_entries), as in Linux it is a part of
+    /// the cache.
+    fn exempts_uprobes(&self) -> bool {
+        false
+    }
+
+    /// Whether each new filter counts the calls that it denies ([`Filter::denials`](crate::Filter::denials)). That
+    /// takes 2 KiB a filter for each planned entry.
+    fn counts_denials(&self) -> bool {
+        false
+    }
+
     /// The caller entered strict mode: on x86, `rdtsc` is to fault from now on (`disable_TSC`).
     fn entered_strict(&self) {}
 }
+
+/// A filter's listener: [`Notifications`](crate::notify::Notifications) behind a lock, with the threads that
+/// sleep on it. The descriptor and the filter share it; the kernel gets its own type back by
+/// [`downcast_ref`](#method.downcast_ref).
+pub trait Listener: Any + fmt::Debug + Send + Sync {
+    /// Whether it [is open](crate::notify::Notifications::is_open). Called under the group's lock.
+    fn is_open(&self) -> bool;
+
+    /// The last live thread has left the filter: calls
+    /// [`Notifications::users_gone`](crate::notify::Notifications::users_gone) and wakes whom that says. Called
+    /// without a lock, by the thread that drops [`Exit`](crate::Exit) or a [`ThreadState`].
+    fn users_gone(&self);
+}
+
+impl dyn Listener {
+    /// The listener as the type that it has.
+    pub fn downcast_ref<L: Listener>(&self) -> Option<&L> {
+        (self as &dyn Any).downcast_ref()
+    }
+}
+
+/// A listener whose descriptor leads nowhere yet. Dropped, it gives the number back.
+pub trait NewListener {
+    /// What the filter keeps.
+    fn listener(&self) -> Arc<dyn Listener>;
+
+    /// Lets the descriptor lead to the listener, with close-on-exec (`fd_install`). Its number. Called without a
+    /// lock, when the filter is installed.
+    fn publish(self) -> i32;
+}
+
+impl NewListener for Infallible {
+    fn listener(&self) -> Arc<dyn Listener> {
+        match *self {}
+    }
+
+    fn publish(self) -> i32 {
+        match self {}
+    }
+}
+
+/// Why there is no new listener.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ListenerError {
+    /// The kernel has no listeners.
+    Unsupported,
+    /// The caller has as many descriptors as it may have (EMFILE).
+    Descriptors,
+    /// The system has as many files as it can have (ENFILE).
+    Files,
+    /// There is no memory.
+    OutOfMemory,
+    /// A filter of the caller has one that is open. Only a kernel that finds out by itself says so.
+    Busy,
+}
+
+impl fmt::Display for ListenerError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Unsupported => "there are no listeners",
+            Self::Descriptors => "the process has too many descriptors",
+            Self::Files => "the system has too many files",
+            Self::OutOfMemory => "out of memory",
+            Self::Busy => "a filter of the thread has a listener",
+        })
+    }
+}
+
+impl Error for ListenerError {}
 
 /// A thread of the caller's process, the caller included.
 pub trait Thread {

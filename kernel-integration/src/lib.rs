@@ -4,8 +4,9 @@
 //! [`Kernel`], and calls
 //!
 //! - [`syscall::seccomp`] and [`syscall::prctl_set_seccomp`] for the system calls of those names,
-//! - [`ThreadState::inherit`] when a thread or process is born, under the lock of [`Kernel::with_group`],
-//! - [`evaluate()`] at every system call entry, after the tracer's entry stop and before the number is looked
+//! - [`ThreadState::inherit`] when a thread or process is born and [`ThreadState::exit`] when one ends, under the
+//!   lock of [`Kernel::with_group`],
+//! - [`enter()`] at every system call entry, after the tracer's entry stop and before the number is looked
 //!   up, and then does what the [`Verdict`] says.
 //!
 //! A filter's life: user memory is copied, then checked and loaded (`seccomp-runtime`), all without a lock;
@@ -20,12 +21,10 @@
 //! Architectures are values ([`Arch`]), never `cfg`: a kernel names the one each entry belongs to.
 //!
 //! Around that: audit records ([`Record`], [`RateLimit`]), counters of what was denied ([`Denials`]), the
-//! sysctls ([`sysctl`]), what debuggers and `/proc` are told ([`introspect`], [`SeccompCache`]), and the state of
-//! user notification ([`notify`]).
+//! sysctls ([`sysctl`]), and what debuggers and `/proc` are told ([`introspect`], [`SeccompCache`]).
 //!
-//! What it does not do yet: connect user notification. `SECCOMP_FILTER_FLAG_NEW_LISTENER` is refused as an
-//! unknown flag, as Linux before 5.0 does, and `SECCOMP_RET_USER_NOTIF` returns ENOSYS, as Linux without a
-//! listener does. A kernel that wants it has the whole state machine in [`notify`].
+//! User notification is a state machine without a kernel in it ([`notify`]). The kernel keeps it behind a lock,
+//! in a [`Listener`] that a filter and a descriptor share ([`Kernel::new_listener`]); [`enter()`] asks it to wait.
 
 #![no_std]
 #![deny(unsafe_code)]
@@ -48,6 +47,7 @@ mod audit;
 mod cache;
 mod decided;
 mod denials;
+mod enter;
 mod evaluate;
 mod filter;
 mod install;
@@ -68,11 +68,14 @@ pub use arch::{Arch, X32_SYSCALL_BIT};
 pub use audit::{LogEntry, LogMask};
 pub use cache::{NR_SYSCALLS, SeccompCache};
 pub use denials::{Denials, Denied};
+pub use enter::{Entry, Notified, Traced, enter};
 pub use evaluate::{Decision, Pass, Sigsys, Verdict, combine, evaluate, strictest};
 pub use filter::Filter;
 pub use install::{InstallError, Installed, attach, install};
-pub use kernel::{Fault, GroupLock, Interrupted, Kernel, Thread, ThreadGroup};
+pub use kernel::{
+    Fault, GroupLock, Interrupted, Kernel, Listener, ListenerError, NewListener, Thread, ThreadGroup,
+};
 pub use rate_limit::RateLimit;
 pub use record::{AUDIT_SECCOMP, AUDIT_UNSET, Record, Untrusted};
 pub use seccomp_runtime as runtime;
-pub use state::{Mode, ThreadState};
+pub use state::{Exit, Mode, ThreadState};

@@ -1,9 +1,10 @@
 //! What seccomp knows of a thread, and every way it can change.
 
 use alloc::sync::Arc;
-use core::sync::atomic::{AtomicU8, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 
 use crate::filter::Filter;
+use crate::kernel::Listener;
 use crate::leaf::{Leaf, NotDescendant};
 
 /// A thread's seccomp mode, the `Seccomp:` line of `/proc/PID/status`.
@@ -46,7 +47,16 @@ pub struct ThreadState {
     // Set after the leaf, so that whoever sees filter mode finds a filter.
     mode: AtomicU8,
     leaf: Leaf,
+    /// It has left its filters: they are no longer in use by it, and it gets no others.
+    left: AtomicBool,
 }
+
+/// A thread has ended: until this is dropped, its filters count it as one that lives.
+///
+/// Drop it when the group's lock is released, for a listener may have to be told that nobody is left.
+#[derive(Debug)]
+#[must_use = "it is to be dropped when the group's lock is released"]
+pub struct Exit<'t>(Option<&'t Filter>);
 
 impl ThreadState {
     /// A thread without seccomp.
@@ -61,7 +71,20 @@ impl ThreadState {
     #[must_use]
     pub fn inherit(&self) -> Self {
         let mode = AtomicU8::new(self.mode.load(Ordering::Acquire));
-        Self { mode, leaf: Leaf::new(self.leaf.share()) }
+        let child = Self { mode, leaf: Leaf::new(self.leaf.share()), left: AtomicBool::new(false) };
+        if let Some(filter) = child.filter() {
+            filter.enter();
+        }
+        child
+    }
+
+    /// The thread ends (`seccomp_filter_release`). Call it under the lock of
+    /// [`Kernel::with_group`](crate::Kernel::with_group), together with what takes the thread out of its group.
+    ///
+    /// Supervisors of its filters learn of it now; the mode and the filters can be read as long as the state
+    /// is there, which for a zombie is until it is reaped. Without it, dropping the state does the same.
+    pub fn exit(&self) -> Exit<'_> {
+        Exit(if self.left.swap(true, Ordering::AcqRel) { None } else { self.filter() })
     }
 
     /// The mode.
@@ -79,6 +102,16 @@ impl ThreadState {
     /// The number of filters, the `Seccomp_filters:` line of `/proc/PID/status`.
     pub fn filter_count(&self) -> u32 {
         self.filter().map_or(0, Filter::count)
+    }
+
+    /// The filter with this index: 0 is the oldest. It stays what it is while the thread has others put on top.
+    pub fn filter_at(&self, index: u16) -> Option<&Filter> {
+        self.filter()?.newest_first().find(|filter| filter.index() == index)
+    }
+
+    /// The listener of the filter with this index.
+    pub fn listener(&self, index: u16) -> Option<&Arc<dyn Listener>> {
+        self.filter_at(index)?.listener()
     }
 
     /// The newest filter, to put another on top of it.
@@ -106,7 +139,18 @@ impl ThreadState {
     /// Puts a filter on top of the present one and enters filter mode.
     pub(crate) fn grow(&self, filter: Arc<Filter>) -> Result<(), ModeConflict> {
         self.may_filter()?;
+        if self.left.load(Ordering::Acquire) {
+            return Err(ModeConflict);
+        }
+        let old = self.filter();
         self.leaf.grow(filter).map_err(|NotDescendant| ModeConflict)?;
+        if let Some(new) = self.filter() {
+            new.enter();
+        }
+        // It stays in use, by the new one.
+        if let Some(old) = old {
+            old.leave();
+        }
         match self.become_mode(Mode::Disabled, Mode::Filter) {
             Ok(()) | Err(Mode::Filter) => Ok(()),
             Err(_) => Err(ModeConflict),
@@ -123,5 +167,19 @@ impl ThreadState {
             .compare_exchange(from as u8, to as u8, Ordering::AcqRel, Ordering::Acquire)
             .map(|_| ())
             .map_err(Mode::of)
+    }
+}
+
+impl Drop for ThreadState {
+    fn drop(&mut self) {
+        drop(self.exit());
+    }
+}
+
+impl Drop for Exit<'_> {
+    fn drop(&mut self) {
+        if let Some(filter) = self.0 {
+            filter.leave();
+        }
     }
 }

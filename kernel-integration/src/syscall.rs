@@ -5,7 +5,7 @@ use syscalls::Errno;
 use crate::action::Action;
 use crate::arch::Arch;
 use crate::install::{InstallError, Installed, install};
-use crate::kernel::{Fault, GroupLock, Kernel, Thread};
+use crate::kernel::{Fault, GroupLock, Kernel, ListenerError, Thread};
 use crate::state::ModeConflict;
 use crate::uapi::{
     NOTIF_SIZES, SECCOMP_GET_ACTION_AVAIL, SECCOMP_GET_NOTIF_SIZES, SECCOMP_MODE_FILTER, SECCOMP_MODE_STRICT,
@@ -13,7 +13,7 @@ use crate::uapi::{
 };
 
 /// seccomp(2): `op`, `flags` and the user address `uargs`, as the entry `entry` got them. The value to
-/// return is 0, or with TSYNC the id of the thread that could not follow.
+/// return is 0, or the descriptor of a new listener, or with TSYNC the id of the thread that could not follow.
 ///
 /// # Errors
 ///
@@ -71,6 +71,7 @@ fn set_strict<K: Kernel>(kernel: &K) -> Result<i32, Errno> {
 fn set_filter<K: Kernel>(kernel: &K, entry: Arch, flags: u32, fprog: u64) -> Result<i32, Errno> {
     match install(kernel, entry, flags, fprog)? {
         Installed::Yes => Ok(0),
+        Installed::Listener(fd) => Ok(fd),
         Installed::Diverged(tid) => Ok(tid),
     }
 }
@@ -87,7 +88,21 @@ impl From<InstallError> for Errno {
             InstallError::Fault => Self::EFAULT,
             InstallError::Denied => Self::EACCES,
             InstallError::OutOfMemory | InstallError::PathTooLong => Self::ENOMEM,
+            InstallError::Listener(error) => error.into(),
+            InstallError::Busy => Self::EBUSY,
             InstallError::Diverged => Self::ESRCH,
+        }
+    }
+}
+
+impl From<ListenerError> for Errno {
+    fn from(error: ListenerError) -> Self {
+        match error {
+            ListenerError::Unsupported => Self::EINVAL,
+            ListenerError::Descriptors => Self::EMFILE,
+            ListenerError::Files => Self::ENFILE,
+            ListenerError::OutOfMemory => Self::ENOMEM,
+            ListenerError::Busy => Self::EBUSY,
         }
     }
 }

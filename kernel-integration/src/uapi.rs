@@ -28,6 +28,9 @@ pub const SYS_SECCOMP: i32 = 1;
 /// The largest errno that a filter can make a call return; larger data counts as this.
 pub const MAX_ERRNO: u16 = 4095;
 
+/// The errno of a call that was left to a tracer or a supervisor where there is none.
+pub(crate) const ENOSYS: i64 = 38;
+
 /// The most eBPF instructions on the path from a filter to its oldest ancestor, where each ancestor counts
 /// [`PATH_PENALTY`] more than it has.
 pub const MAX_INSNS_PER_PATH: usize = 32768;
@@ -48,8 +51,22 @@ bitflags! {
         const LOG = 1 << 1;
         /// Leave speculation mitigations off.
         const SPEC_ALLOW = 1 << 2;
+        /// Give the filter a listener, and return its descriptor.
+        const NEW_LISTENER = 1 << 3;
         /// Fail with ESRCH where TSYNC would return a thread id.
         const TSYNC_ESRCH = 1 << 4;
+        /// Once a supervisor has received a call, its thread waits killably.
+        const WAIT_KILLABLE_RECV = 1 << 5;
+    }
+}
+
+impl FilterFlags {
+    /// Whether they may stand together: a call cannot return both a thread id and a descriptor, and without a
+    /// listener nobody receives.
+    pub const fn agree(self) -> bool {
+        let ambiguous = Self::TSYNC.union(Self::NEW_LISTENER);
+        (!self.contains(ambiguous) || self.contains(Self::TSYNC_ESRCH))
+            && (!self.contains(Self::WAIT_KILLABLE_RECV) || self.contains(Self::NEW_LISTENER))
     }
 }
 

@@ -154,7 +154,7 @@ fn threads_share_one_burst() {
 const SIGSYS: Sigsys = Sigsys { errno: 0, call_addr: 0, syscall: 0, arch: 0 };
 
 fn decision(verdict: Verdict) -> Decision {
-    Decision { verdict, value: 0, log: None }
+    Decision { verdict, value: 0, filter: None, log: None }
 }
 
 fn call(entry: Arch, nr: i32) -> SeccompData {

@@ -1,6 +1,7 @@
 //! The ptrace requests and files about a thread's filters. `introspect_host` asks Linux about the requests.
 
 use std::cell::RefCell;
+use std::convert::Infallible;
 use std::ops::ControlFlow;
 
 use seccomp_kernel::introspect::{
@@ -68,6 +69,7 @@ impl ThreadGroup for Alone {
 impl Kernel for Machine {
     type Thread = Self;
     type Group = Alone;
+    type NewListener = Infallible;
     fn current(&self) -> &Self {
         self
     }

@@ -6,6 +6,7 @@
 //! embedding test says with [`Faults`].
 
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -244,7 +245,7 @@ impl Process {
                 self.call(thread, entry, nr, args.map(|arg| arg & u64::from(u32::MAX)))
             }
             Verdict::Proceed => self.call(thread, Arch::of_call(arch, nr).unwrap_or(entry), nr, args),
-            Verdict::Return(value) => Reply::Returned(value.into()),
+            Verdict::Return(value) => Reply::Returned(value),
             Verdict::Trap(sigsys) => {
                 let handled = matches!(self.disposition(), Disposition::Handled | Disposition::Blocked);
                 if handled && !thread.sigsys_blocked.load(Ordering::Relaxed) {
@@ -252,7 +253,8 @@ impl Process {
                 }
                 self.kill(SIGSYS)
             }
-            Verdict::Trace { .. } => error(Errno::ENOSYS),
+            Verdict::Trace { .. } | Verdict::Skip => error(Errno::ENOSYS),
+            Verdict::Notify { .. } | Verdict::Restart => panic!("this kernel has no listeners"),
             Verdict::KillStrict => self.leave(thread, End::Killed { signal: SIGKILL, core: false }),
             Verdict::KillThread(_) if self.group().len() > 1 => {
                 self.leave(thread, End::Killed { signal: SIGSYS, core: false })
@@ -431,6 +433,7 @@ impl ThreadGroup for Group<'_> {
 impl<'p> Kernel for Caller<'p> {
     type Thread = Thread;
     type Group = Group<'p>;
+    type NewListener = Infallible;
 
     fn current(&self) -> &Thread {
         self.thread

@@ -169,6 +169,8 @@ use bitflags::bitflags;
 use seccomp_runtime::SeccompData;
 pub use syscalls::Errno;
 
+use crate::uapi::ENOSYS;
+
 pub use self::error::{IoctlError, RequestError};
 use self::files::Files;
 pub use self::files::{FdProgress, Ticket};
@@ -343,7 +345,7 @@ impl<T> Received<'_, T> {
 }
 
 /// The answer to calls that a listener does not answer: ENOSYS.
-const UNANSWERED: Reply = Reply::Return(-38);
+const UNANSWERED: Reply = Reply::Return(-ENOSYS);
 
 impl<T, F> Notifications<T, F> {
     /// A new listener, whose first request is `first`: a random number, so that nobody relies on one.

@@ -1,5 +1,6 @@
 //! The `Kernel` that a carried program's own seccomp(2) and prctl(2) calls meet.
 
+use std::convert::Infallible;
 use std::io::{IoSlice, IoSliceMut};
 use std::ops::ControlFlow;
 
@@ -29,6 +30,7 @@ pub(super) struct Caller<'a> {
 impl<'a> Kernel for Caller<'a> {
     type Thread = Task;
     type Group = Self;
+    type NewListener = Infallible;
 
     fn current(&self) -> &Task {
         self.task

@@ -222,9 +222,11 @@ impl Tracer {
         let mut dies = None;
         match decision.verdict {
             Verdict::Proceed => proceed(&caller, entry, data)?,
-            Verdict::Return(value) => enforce::return_value(task, value.into())?,
-            // Nobody else can trace what is traced here.
-            Verdict::Trace { .. } => enforce::return_value(task, -i64::from(libc::ENOSYS))?,
+            Verdict::Return(value) => enforce::return_value(task, value)?,
+            // Nobody else can trace what is traced here, and nobody has a listener.
+            Verdict::Trace { .. } | Verdict::Notify { .. } | Verdict::Skip | Verdict::Restart => {
+                enforce::return_value(task, -i64::from(libc::ENOSYS))?
+            }
             Verdict::Trap(sigsys) if enforce::handles_sigsys(task) => enforce::trap(task, sigsys)?,
             Verdict::KillStrict if is_last() => signal::kill(task.tgid, Signal::SIGKILL)?,
             Verdict::KillStrict => enforce::end_thread(task, entry)?,
