@@ -6,6 +6,9 @@ use std::fs;
 use std::path::Path;
 
 use assert_cmd::Command;
+use seccomp_rbpf::cases;
+use seccomp_rbpf::exec_memory::HostExecMemory;
+use seccomp_runtime::{EngineKind, Loaded, RbpfVm};
 use tempfile::TempDir;
 
 fn bench() -> Command {
@@ -81,6 +84,22 @@ fn every_row_is_there() {
     for plot in ["cost-by-rules.svg", "cost-by-filters.svg"] {
         let svg = fs::read_to_string(folder.path().join(plot)).unwrap();
         assert!(svg.starts_with("<svg") && svg.contains("plan on jit"), "{svg}");
+    }
+}
+
+/// What stands next to the engines in the tables decides the same.
+#[test]
+fn rbpf_itself_decides_as_the_engines_do() {
+    let policy = cases::docker_like().unwrap();
+    for filter in
+        [policy.linear(), policy.tree(), cases::rules(10), cases::longest().map(|(_, filter)| filter)]
+    {
+        let filter = filter.unwrap();
+        let vm = RbpfVm::load(&filter, &HostExecMemory).unwrap();
+        let native = Loaded::load(filter, EngineKind::Native, &HostExecMemory).unwrap();
+        for call in cases::workload().into_iter().chain([&cases::CONSTANT, &cases::ARGUMENT]) {
+            assert_eq!(vm.run(call), native.run(call), "{call:x?}");
+        }
     }
 }
 
