@@ -64,6 +64,8 @@ pub use cbpf_translator as translator;
 pub use data::SeccompData;
 pub use engine::EngineKind;
 pub use engine::exec_mem::{ExecMemory, ExecMemoryError, ExecPages, NoExecMemory};
+#[cfg(all(feature = "rbpf-vm", target_arch = "x86_64"))]
+pub use engine::rbpf_vm::{ExecInPlace, RbpfVm};
 pub use error::EngineError;
 pub use plan::{NUMBERS, Planned};
 pub use program::Loaded;

@@ -143,6 +143,10 @@ struct Style {
     junk: bool,
     /// What constants are drawn from, mostly: comparisons say more when values meet again.
     constants: [u32; 6],
+    /// The words that are loaded, mostly.
+    words: [u32; 2],
+    /// Most instructions compare, and most compare for equality, so that one word is compared again and again.
+    compares: bool,
 }
 
 impl Style {
@@ -155,11 +159,15 @@ impl Style {
             Opcode::Alu(AluOp::Div, Source::X) => pick(rng, [0, 0, 0, 1]),
             _ => pick(rng, [0, 1, 1, 4]),
         });
+        let compares = rng.random_ratio(1, 4);
+        let one = word(rng);
         Self {
             opcodes: WeightedIndex::new(weights).expect("a load has a weight"),
             returns: pick(rng, [8, 32, len as u32, 2 * len as u32]).max(2),
             junk: rng.random_ratio(1, 4),
-            constants: array::from_fn(|_| word(rng)),
+            constants: array::from_fn(|_| if compares { neighbour(rng, one) } else { word(rng) }),
+            words: array::from_fn(|_| offset(rng)),
+            compares,
         }
     }
 
@@ -180,6 +188,11 @@ impl Style {
         if matches!(last, Some(Opcode::LdAbs(_))) && rng.random() {
             return Opcode::Jump(pick(rng, [Cond::Eq, Cond::Gt, Cond::Ge, Cond::Set]), Source::K);
         }
+        if self.compares && rng.random_ratio(3, 4) {
+            const EQ: Opcode = Opcode::Jump(Cond::Eq, Source::K);
+            let other = Opcode::Jump(pick(rng, [Cond::Gt, Cond::Ge, Cond::Set]), Source::K);
+            return pick(rng, [EQ, EQ, EQ, EQ, other, Opcode::LdAbs(Width::Word)]);
+        }
         loop {
             let opcode = OPCODES[self.opcodes.sample(rng)].opcode;
             if written != 0 || !matches!(opcode, Opcode::LdMem | Opcode::LdxMem) {
@@ -195,7 +208,8 @@ impl Style {
             insn = SockFilter::new(code, rng.random(), rng.random(), word(rng));
         }
         match opcode {
-            Opcode::LdAbs(_) => insn.k = 4 * rng.random_range(0..seccomp::DATA_SIZE / 4),
+            Opcode::LdAbs(_) if rng.random_ratio(3, 4) => insn.k = pick(rng, self.words),
+            Opcode::LdAbs(_) => insn.k = offset(rng),
             Opcode::LdImm | Opcode::LdxImm => insn.k = self.constant(rng),
             Opcode::LdMem | Opcode::LdxMem => {
                 let slots: Vec<u32> = (0..u16::BITS).filter(|slot| written >> slot & 1 == 1).collect();
@@ -241,6 +255,11 @@ impl Style {
             _ => action | rng.random::<u32>() & RET_DATA,
         }
     }
+}
+
+/// The offset of a word of the input.
+fn offset<R: Rng + ?Sized>(rng: &mut R) -> u32 {
+    4 * rng.random_range(0..seccomp::DATA_SIZE / 4)
 }
 
 /// A jump's distance: near, as far as it may, or anywhere.
@@ -350,8 +369,12 @@ fn limit(code: u16, end: u32) -> u32 {
 /// An input for `program`: words that its constants meet or just miss, edges, and numbers and architectures
 /// that a filter must not mix up.
 pub fn input<R: Rng + ?Sized>(rng: &mut R, program: &[SockFilter]) -> SeccompData {
-    let near = |rng: &mut R| match program.choose(rng) {
-        Some(insn) if rng.random() => neighbour(rng, insn.k),
+    let is_compared =
+        |insn: &&SockFilter| matches!(Opcode::decode(insn.code), Some(Opcode::Jump(_, Source::K)));
+    let compared: Vec<_> = program.iter().filter(is_compared).collect();
+    let near = |rng: &mut R| match (compared.choose(rng), program.choose(rng)) {
+        (Some(insn), _) if rng.random() => neighbour(rng, insn.k),
+        (_, Some(insn)) if rng.random() => neighbour(rng, insn.k),
         _ => word(rng),
     };
     let nr = if rng.random() { pick(rng, NUMBERS) } else { near(rng).cast_signed() };

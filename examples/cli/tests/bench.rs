@@ -6,6 +6,9 @@ use std::fs;
 use std::path::Path;
 
 use assert_cmd::Command;
+use seccomp_rbpf::cases;
+use seccomp_rbpf::exec_memory::HostExecMemory;
+use seccomp_runtime::{EngineKind, Loaded, RbpfVm};
 use tempfile::TempDir;
 
 fn bench() -> Command {
@@ -45,6 +48,11 @@ const ENGINES: [&str; 7] = [
     "whole on native",
 ];
 
+/// Of single filters.
+fn engines() -> Vec<&'static str> {
+    [&ENGINES[..], &["whole through rbpf's VM"]].concat()
+}
+
 #[test]
 fn every_row_is_there() {
     let folder = TempDir::new().unwrap();
@@ -53,12 +61,15 @@ fn every_row_is_there() {
     let single = ["docker-like, linear", "docker-like, tree", "10 rules", "longest"];
     let stacks = ["stack of 1, ", "stack of 8, ", "stack of 64, "];
     have(&rows(&text, "installing"), &single);
-    let mut with_hand = ENGINES.to_vec();
+    let mut with_hand = engines();
     with_hand.insert(1, "by hand");
     for title in &single[..2] {
         have(&rows(&text, &format!("{title}, ")), &with_hand);
     }
-    for title in ["10 rules, ", "longest, ", stacks[0], stacks[1], stacks[2]] {
+    for title in ["10 rules, ", "longest, "] {
+        have(&rows(&text, title), &engines());
+    }
+    for title in stacks {
         have(&rows(&text, title), &ENGINES);
     }
     have(&rows(&text, "getppid by number of rules"), &["10", "30", "100", "300", "1000", "2000", "40"]);
@@ -76,12 +87,28 @@ fn every_row_is_there() {
     }
 }
 
+/// What stands next to the engines in the tables decides the same.
+#[test]
+fn rbpf_itself_decides_as_the_engines_do() {
+    let policy = cases::docker_like().unwrap();
+    for filter in
+        [policy.linear(), policy.tree(), cases::rules(10), cases::longest().map(|(_, filter)| filter)]
+    {
+        let filter = filter.unwrap();
+        let vm = RbpfVm::load(&filter, &HostExecMemory).unwrap();
+        let native = Loaded::load(filter, EngineKind::Native, &HostExecMemory).unwrap();
+        for call in cases::workload().into_iter().chain([&cases::CONSTANT, &cases::ARGUMENT]) {
+            assert_eq!(vm.run(call), native.run(call), "{call:x?}");
+        }
+    }
+}
+
 #[test]
 fn filters_from_files_are_measured_each_for_itself() {
     let cases = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/cases");
     let (deny, allow) = (cases.join("deny-mkdir.bpfasm"), cases.join("allow.bpfasm"));
     let text = printed(bench().arg(&deny).arg(&allow));
-    have(&rows(&text, &format!("{}, 9 instructions: ns a decision", deny.display())), &ENGINES);
-    have(&rows(&text, &format!("{}, 4 instructions: ns a decision", allow.display())), &ENGINES);
+    have(&rows(&text, &format!("{}, 9 instructions: ns a decision", deny.display())), &engines());
+    have(&rows(&text, &format!("{}, 4 instructions: ns a decision", allow.display())), &engines());
     assert_eq!(rows(&text, "the host's own seccomp").len(), 3);
 }

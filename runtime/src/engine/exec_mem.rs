@@ -10,6 +10,9 @@ use core::ptr::NonNull;
 /// What goes there is rbpf's code: it has no ENDBR at its entry, so a kernel with indirect branch tracking cannot
 /// call it, and constants of the program stand in it as they are (no constant blinding).
 ///
+/// Where in its pages code begins is the embedder's choice. Should all begin at the same place, the code of many
+/// filters competes for the same few places in the caches.
+///
 /// There is one operation, so that writable and executable at once cannot be asked for: code goes in, sealed
 /// pages come out.
 ///

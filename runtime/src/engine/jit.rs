@@ -90,7 +90,7 @@ impl Scratch {
 }
 
 /// At least as many bytes as rbpf 0.4.1 makes of `program`, and a page, its minimum.
-fn scratch_len(program: &[Insn]) -> usize {
+pub(super) fn scratch_len(program: &[Insn]) -> usize {
     /// Five pushes, two moves, stack, call, jump: 30 bytes; move, stack, five pops, return: 19.
     const ENTRY_AND_EXIT: usize = 64;
     program

@@ -7,6 +7,8 @@ mod interpreter;
 #[cfg(target_arch = "x86_64")]
 mod jit;
 pub(crate) mod native;
+#[cfg(all(feature = "rbpf-vm", target_arch = "x86_64"))]
+pub(crate) mod rbpf_vm;
 
 use alloc::boxed::Box;
 

@@ -51,11 +51,8 @@ pub enum Planned {
 /// A filter's plan for the calls of one entry.
 pub(crate) struct Plan {
     arch: u32,
-    /// The values of the numbers in `constant`.
-    values: Vec<u32>,
-    constant: Numbers,
-    /// The numbers that `residual` answers for.
-    remaining: Numbers,
+    /// What is known of each number below [`NUMBERS`].
+    table: Vec<Planned>,
     residual: Option<Code>,
 }
 
@@ -69,17 +66,21 @@ impl Plan {
     ) -> Result<Option<Self>, OutOfMemory> {
         let live = Liveness::of(program)?;
         let Some(outcomes) = analyse::analyse(program, &live, arch)? else { return Ok(None) };
-        let mut plan = Self {
-            arch,
-            values: outcomes.values,
-            constant: outcomes.constant,
-            remaining: Numbers::NONE,
-            residual: None,
-        };
+        let mut plan = Self { arch, table: filled(NUMBERS, Planned::Whole)?, residual: None };
+        for (nr, (row, value)) in (0u32..).zip(plan.table.iter_mut().zip(outcomes.values)) {
+            if outcomes.constant.contains(nr) {
+                *row = Planned::Constant(value);
+            }
+        }
         // Without a residual, what it would have answered is left to the whole program.
-        if let Ok((residual, numbers)) = residual(program, &live, arch, Numbers::ALL.minus(plan.constant)) {
+        if let Ok((residual, numbers)) = residual(program, &live, arch, Numbers::ALL.minus(outcomes.constant))
+        {
             plan.residual = Some(Code::load(residual, engine, memory)?);
-            plan.remaining = numbers;
+            for (nr, row) in (0u32..).zip(&mut plan.table) {
+                if numbers.contains(nr) {
+                    *row = Planned::Residual;
+                }
+            }
         }
         Ok(Some(plan))
     }
@@ -91,12 +92,7 @@ impl Plan {
     /// What is known of calls of `nr`.
     #[inline]
     pub(crate) fn planned(&self, nr: i32) -> Planned {
-        let nr = nr.cast_unsigned();
-        match self.values.get(nr as usize) {
-            Some(value) if self.constant.contains(nr) => Planned::Constant(*value),
-            Some(_) if self.remaining.contains(nr) => Planned::Residual,
-            _ => Planned::Whole,
-        }
+        self.table.get(nr.cast_unsigned() as usize).copied().unwrap_or(Planned::Whole)
     }
 
     /// The value for a call by this plan's entry, if the plan has it.

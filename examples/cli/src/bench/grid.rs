@@ -66,11 +66,11 @@ impl Grid {
 impl fmt::Display for Grid {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "{}: ns a decision, and against what has 1.00x", self.title)?;
-        write!(f, "{:<22}", "")?;
+        write!(f, "{:<24}", "")?;
         self.columns.iter().try_for_each(|name| write!(f, "{name:>22}"))?;
         writeln!(f)?;
         for (row, name) in self.rows.iter().enumerate() {
-            write!(f, "{name:<22}")?;
+            write!(f, "{name:<24}")?;
             for column in 0..self.columns.len() {
                 let ratio = self.samples.ratio(self.index(row, column), self.index(self.base, column));
                 write!(f, "{:>12.1}{ratio:>9.2}x", self.nanos(row, column))?;

@@ -17,6 +17,10 @@ use std::process::ExitCode;
 use cbpf_translator::Checked;
 use seccomp_kernel::{Arch, LogMask, Pass, ThreadState, evaluate};
 use seccomp_rbpf::cases::{self, ARGUMENT, CONSTANT};
+#[cfg(target_arch = "x86_64")]
+use seccomp_rbpf::exec_memory::HostExecMemory;
+#[cfg(target_arch = "x86_64")]
+use seccomp_runtime::RbpfVm;
 use seccomp_runtime::{EngineKind, Loaded, SeccompData};
 
 pub(crate) use host::{CALLS, CallsArgs, serve};
@@ -210,6 +214,11 @@ impl Input {
         for engine in engines() {
             subjects.push((name(engine), self.load(engine)?));
         }
+        #[cfg(target_arch = "x86_64")]
+        if self.depth.is_none() {
+            let vm = RbpfVm::load(&self.filter, &HostExecMemory)?;
+            subjects.push(("whole through rbpf's VM".into(), Subject::Vm(Box::new(vm))));
+        }
         let (rows, subjects): (Vec<_>, Vec<_>) = subjects.into_iter().unzip();
         let mix = cases::workload();
         let columns: [(&str, &[&SeccompData]); 3] =
@@ -245,6 +254,9 @@ fn series(what: &str, inputs: &[(u32, Input)], effort: Effort) -> anyhow::Result
 enum Subject {
     Function(fn(&(), &SeccompData) -> u32),
     Filter(Loaded),
+    /// rbpf's JIT through rbpf's own interface, which wants a copy of each call.
+    #[cfg(target_arch = "x86_64")]
+    Vm(Box<RbpfVm>),
     Thread(ThreadState),
 }
 
@@ -253,6 +265,8 @@ impl Subject {
         match self {
             Self::Function(decide) => Probe::new(&(), *decide, calls),
             Self::Filter(filter) => Probe::new(filter, Loaded::run, calls),
+            #[cfg(target_arch = "x86_64")]
+            Self::Vm(vm) => Probe::new(&**vm, RbpfVm::run, calls),
             Self::Thread(state) => Probe::new(state, decide, calls),
         }
     }

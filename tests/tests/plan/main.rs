@@ -1,5 +1,7 @@
 //! Planned filters against the whole program.
 
+mod rows;
+
 use cbpf_translator::cbpf::MAX_INSNS;
 use cbpf_translator::seccomp::{AUDIT_ARCH_AARCH64, AUDIT_ARCH_I386, AUDIT_ARCH_X86_64};
 use cbpf_translator::{SockFilter, check};
@@ -7,7 +9,7 @@ use rand::Rng;
 use seccomp_kernel::uapi::FilterFlags;
 use seccomp_kernel::{LogMask, Pass, Thread, evaluate};
 use seccomp_rbpf::exec_memory::HostExecMemory;
-use seccomp_runtime::{EngineKind, Loaded, NUMBERS, Planned};
+use seccomp_runtime::{EngineKind, Loaded, NUMBERS, Planned, SeccompData};
 use seccomp_tests::mock::{Engine, Faults, Process};
 use seccomp_tests::vectors::Answer;
 use seccomp_tests::{generate, vectors};
@@ -34,36 +36,39 @@ struct Seen {
     whole: u64,
 }
 
-/// The plan on every engine answers as the whole program does, for numbers all over the table and beyond.
-fn agrees<R: Rng>(rng: &mut R, program: &[SockFilter], numbers: &[i32], seen: &mut Seen) {
+/// The plan on every engine answers as the whole program does.
+fn agrees(program: &[SockFilter], inputs: impl IntoIterator<Item = SeccompData>, seen: &mut Seen) {
     let reference = load(program, EngineKind::Native);
     let planned = EngineKind::ALL.map(|engine| plan(program, engine));
-    for &nr in numbers {
-        for arch in ARCHES.into_iter().chain([OTHER_ARCH]) {
-            let mut input = generate::input(rng, program);
-            (input.nr, input.arch) = (nr, arch);
-            let expected = reference.run(&input);
-            let plan = planned[0].plan_of(arch, nr);
-            for engine in &planned {
-                let value = engine.run(&input);
-                assert!(
-                    value == expected,
-                    "{plan:?} on {} is {value:#x}, the program's value {expected:#x}: {}",
-                    engine.engine().name(),
-                    generate::replay(program, &input),
-                );
-                assert_eq!(engine.plan_of(arch, nr), plan);
+    for input in inputs {
+        let expected = reference.run(&input);
+        let plan = planned[0].plan_of(input.arch, input.nr);
+        for engine in &planned {
+            let value = engine.run(&input);
+            assert!(
+                value == expected,
+                "{plan:?} on {} is {value:#x}, the program's value {expected:#x}: {}",
+                engine.engine().name(),
+                generate::replay(program, &input),
+            );
+            assert_eq!(engine.plan_of(input.arch, input.nr), plan);
+        }
+        match plan {
+            Planned::Constant(value) => {
+                assert_eq!(value, expected);
+                seen.constant += 1;
             }
-            match plan {
-                Planned::Constant(value) => {
-                    assert_eq!(value, expected);
-                    seen.constant += 1;
-                }
-                Planned::Residual => seen.residual += 1,
-                Planned::Whole => seen.whole += 1,
-            }
+            Planned::Residual => seen.residual += 1,
+            Planned::Whole => seen.whole += 1,
         }
     }
+}
+
+/// An input for each of `numbers` by each entry.
+fn inputs<R: Rng>(rng: &mut R, program: &[SockFilter], numbers: &[i32]) -> impl Iterator<Item = SeccompData> {
+    let arches = || ARCHES.into_iter().chain([OTHER_ARCH]);
+    let calls = numbers.iter().flat_map(move |&nr| arches().map(move |arch| (nr, arch)));
+    calls.map(|(nr, arch)| SeccompData { nr, arch, ..generate::input(rng, program) })
 }
 
 const EDGES: [i32; 9] =
@@ -76,7 +81,7 @@ fn plans_of_recorded_programs_agree_for_every_number() {
     let numbers: Vec<i32> = (-2..=600).chain(EDGES).collect();
     for vector in vectors::programs() {
         if matches!(vector.answer, Answer::Accepted(_)) {
-            agrees(&mut rng, &vector.program, &numbers, &mut seen);
+            agrees(&vector.program, inputs(&mut rng, &vector.program, &numbers), &mut seen);
         }
     }
     println!("{seen:?}");
@@ -160,7 +165,7 @@ fn plans_of_generated_programs_agree() {
             .collect();
         // A few numbers of many programs, and all numbers of a few.
         let numbers = if rng.random_ratio(1, 50) { (-2..=600).chain(EDGES).collect() } else { some };
-        agrees(&mut rng, &program, &numbers, &mut seen);
+        agrees(&program, inputs(&mut rng, &program, &numbers), &mut seen);
     }
     println!("{seen:?}");
     assert!(seen.constant > 0 && seen.residual > 0 && seen.whole > 0);
