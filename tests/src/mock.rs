@@ -1,25 +1,34 @@
 //! A kernel whose threads do what a test tells them, one system call at a time.
 //!
 //! It embeds the library as a real kernel would ([`Caller`] is its [`Kernel`]) and carries verdicts out on a
-//! model of an x86_64 Linux that knows just what tests ask: threads that are born, fork and die, one signal
-//! (SIGSYS), no_new_privs, one capability, and a few calls that have no effect. What it lacks on purpose, an
-//! embedding test says with [`Faults`].
+//! model of an x86_64 Linux that knows just what tests ask: threads that are born, fork and die, a few
+//! signals, descriptors, no_new_privs, one capability, and a few calls that have no effect. What it lacks on
+//! purpose, an embedding test says with [`Faults`]. A call that waits for a supervisor is a state of its thread,
+//! which the test takes further ([`Process::resume`]).
 
-use std::collections::BTreeMap;
-use std::convert::Infallible;
+mod files;
+mod listener;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use cbpf_translator::SockFilter;
+use seccomp_kernel::notify::FdPlace;
 use seccomp_kernel::uapi::{PR_GET_SECCOMP, PR_SET_SECCOMP, SECCOMP_SET_MODE_FILTER};
 use seccomp_kernel::{
-    Arch, Decision, Fault, GroupLock, Interrupted, Kernel, LogEntry, Pass, Sigsys, ThreadGroup, ThreadState,
-    Verdict, evaluate, syscall,
+    Arch, Decision, Exit, Fault, GroupLock, Interrupted, Kernel, ListenerError, LogEntry, Sigsys,
+    ThreadGroup, ThreadState, Verdict, enter, syscall,
 };
 use seccomp_rbpf::exec_memory::HostExecMemory;
 use seccomp_runtime::{EngineKind, ExecMemory, NoExecMemory, SeccompData};
 use syscalls::Errno;
+
+use self::files::Descriptors;
+pub use self::files::{File, LIMIT};
+use self::listener::{Entering, Sleep};
+pub use self::listener::{Listener, NewListener, Progress, Signal};
 
 /// The address behind every system call instruction.
 pub const INSTRUCTION_POINTER: u64 = 0x40_1002;
@@ -78,6 +87,8 @@ pub enum Reply {
     Trapped(Sigsys, i64),
     /// The thread is no more, and perhaps the process ([`Process::end`]).
     Gone,
+    /// The thread sleeps in it: [`Process::resume`] goes on.
+    Asleep,
 }
 
 /// What filters run on.
@@ -107,11 +118,16 @@ pub struct Process {
     /// Live threads, the oldest first: what the group's lock protects.
     threads: Mutex<Vec<Arc<Thread>>>,
     memory: Arc<Memory>,
+    /// None when the process has ended.
+    descriptors: Mutex<Option<Arc<Descriptors>>>,
     disposition: Mutex<Disposition>,
     log: Mutex<Vec<LogEntry>>,
     end: Mutex<Option<End>>,
+    /// The thread id that was given last.
+    last_tid: Arc<AtomicI32>,
     engine: Engine,
     faults: Faults,
+    exempts_uprobes: bool,
 }
 
 /// A thread of a [`Process`].
@@ -124,6 +140,11 @@ pub struct Thread {
     admin: AtomicBool,
     sigsys_blocked: AtomicBool,
     tsc_disabled: AtomicBool,
+    sleep: Mutex<Option<Sleep>>,
+    /// What has come for it while it sleeps.
+    signal: Mutex<Option<Signal>>,
+    /// A listener has woken it.
+    awake: Arc<AtomicBool>,
 }
 
 impl Process {
@@ -136,26 +157,28 @@ impl Process {
             admin: AtomicBool::new(true),
             sigsys_blocked: AtomicBool::new(false),
             tsc_disabled: AtomicBool::new(false),
+            sleep: Mutex::default(),
+            signal: Mutex::default(),
+            awake: Arc::default(),
         };
-        Self::with_leader(leader, engine.into(), faults, Arc::default(), Disposition::Default)
-    }
-
-    fn with_leader(
-        leader: Thread,
-        engine: Engine,
-        faults: Faults,
-        memory: Arc<Memory>,
-        disposition: Disposition,
-    ) -> Self {
         Self {
             threads: Mutex::new(vec![Arc::new(leader)]),
-            memory,
-            disposition: Mutex::new(disposition),
+            memory: Arc::default(),
+            descriptors: Mutex::new(Some(Arc::default())),
+            disposition: Mutex::new(Disposition::Default),
             log: Mutex::default(),
             end: Mutex::default(),
-            engine,
+            last_tid: Arc::new(AtomicI32::new(LEADER)),
+            engine: engine.into(),
             faults,
+            exempts_uprobes: false,
         }
+    }
+
+    /// The process, and its children, on a kernel that lets uprobes' calls through
+    /// ([`Kernel::exempts_uprobes`]).
+    pub fn exempting_uprobes(self) -> Self {
+        Self { exempts_uprobes: true, ..self }
     }
 
     /// The oldest live thread.
@@ -170,8 +193,7 @@ impl Process {
     /// A new thread, child of `parent`.
     pub fn spawn(&self, parent: &Thread) -> Arc<Thread> {
         let mut threads = self.group();
-        let newest = threads.iter().map(|thread| thread.tid).max();
-        let child = Arc::new(parent.child(newest.unwrap_or(LEADER) + 1));
+        let child = Arc::new(parent.child(self.next_tid()));
         threads.push(Arc::clone(&child));
         child
     }
@@ -179,9 +201,43 @@ impl Process {
     /// A new process, child of `parent`, which is a thread of this one. It shares this one's memory: nothing
     /// here writes what another process reads.
     pub fn fork(&self, parent: &Thread) -> Self {
+        self.child(parent, Arc::new(self.descriptors().copy()))
+    }
+
+    /// As [`fork`](Self::fork), and it shares this one's descriptors too (`CLONE_FILES`).
+    pub fn fork_sharing_files(&self, parent: &Thread) -> Self {
+        self.child(parent, self.descriptors())
+    }
+
+    fn child(&self, parent: &Thread, descriptors: Arc<Descriptors>) -> Self {
         let _threads = self.group();
-        let child = parent.child(LEADER);
-        Self::with_leader(child, self.engine, self.faults, Arc::clone(&self.memory), self.disposition())
+        Self {
+            threads: Mutex::new(vec![Arc::new(parent.child(self.next_tid()))]),
+            memory: Arc::clone(&self.memory),
+            descriptors: Mutex::new(Some(descriptors)),
+            disposition: Mutex::new(self.disposition()),
+            log: Mutex::default(),
+            end: Mutex::default(),
+            last_tid: Arc::clone(&self.last_tid),
+            ..*self
+        }
+    }
+
+    fn next_tid(&self) -> i32 {
+        self.last_tid.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    /// The only thread `thread` executes a program.
+    pub fn exec(&self, thread: &Thread) {
+        assert!(self.group().iter().all(|other| other.tid == thread.tid), "it has other threads");
+        let descriptors = self.descriptors().copy();
+        descriptors.exec();
+        let shared = self.files().replace(Arc::new(descriptors));
+        drop(shared);
+        let mut disposition = self.disposition.lock().expect("no test panicked");
+        if matches!(*disposition, Disposition::Handled | Disposition::Blocked) {
+            *disposition = Disposition::Default;
+        }
     }
 
     /// Whether `thread` lives.
@@ -238,13 +294,16 @@ impl Process {
         // (`syscall_get_arguments`); the call gets their low halves.
         let arch = entry.audit_arch();
         let data = SeccompData { nr, arch, instruction_pointer: INSTRUCTION_POINTER, args };
-        let Decision { verdict, log, .. } = evaluate(&thread.seccomp, &data, Pass::Entry, Default::default());
-        self.log.lock().expect("no test panicked").extend(log);
+        let mut entering = Entering { thread, data, request: None };
+        let Decision { verdict, log, .. } = enter(&thread.seccomp, Default::default(), &mut entering);
+        if let Some((listener, id)) = entering.request {
+            thread.awake.store(false, Ordering::Relaxed);
+            thread.fall_asleep(Sleep::Call { listener, id, wait: None, call: data, entry, log });
+            return Reply::Asleep;
+        }
+        self.record(log);
         match verdict {
-            Verdict::Proceed if entry.is_compat() => {
-                self.call(thread, entry, nr, args.map(|arg| arg & u64::from(u32::MAX)))
-            }
-            Verdict::Proceed => self.call(thread, Arch::of_call(arch, nr).unwrap_or(entry), nr, args),
+            Verdict::Proceed => self.dispatch(thread, entry, nr, args),
             Verdict::Return(value) => Reply::Returned(value),
             Verdict::Trap(sigsys) => {
                 let handled = matches!(self.disposition(), Disposition::Handled | Disposition::Blocked);
@@ -253,8 +312,10 @@ impl Process {
                 }
                 self.kill(SIGSYS)
             }
-            Verdict::Trace { .. } | Verdict::Skip => error(Errno::ENOSYS),
-            Verdict::Notify { .. } | Verdict::Restart => panic!("this kernel has no listeners"),
+            Verdict::Skip => error(Errno::ENOSYS),
+            Verdict::Trace { .. } | Verdict::Notify { .. } | Verdict::Restart => {
+                panic!("somebody was asked who is not there")
+            }
             Verdict::KillStrict => self.leave(thread, End::Killed { signal: SIGKILL, core: false }),
             Verdict::KillThread(_) if self.group().len() > 1 => {
                 self.leave(thread, End::Killed { signal: SIGSYS, core: false })
@@ -268,12 +329,21 @@ impl Process {
         if thread.tsc_disabled.load(Ordering::Relaxed) { self.kill(SIGSEGV) } else { Reply::Returned(0) }
     }
 
-    /// Runs a call that seccomp let through.
+    /// Runs a call that seccomp let through, as the entry has it.
+    fn dispatch(&self, thread: &Thread, entry: Arch, nr: i32, args: [u64; 6]) -> Reply {
+        if entry.is_compat() {
+            self.call(thread, entry, nr, args.map(|arg| arg & u64::from(u32::MAX)))
+        } else {
+            self.call(thread, Arch::of_call(entry.audit_arch(), nr).unwrap_or(entry), nr, args)
+        }
+    }
+
     fn call(&self, thread: &Thread, entry: Arch, nr: i32, args: [u64; 6]) -> Reply {
         // Linux is rarely built with x32.
         let Some(name) = entry.syscall_name(nr).filter(|_| entry != Arch::X32) else {
             return error(Errno::ENOSYS);
         };
+        const F_GETFD: u64 = 1;
         let status = End::Exited(args[0] as i32 & 0xff);
         match name {
             "seccomp" => {
@@ -287,7 +357,16 @@ impl Process {
             }
             "getpid" | "getppid" | "gettid" => Reply::Returned(SOME_PID),
             "read" | "write" if args[0] as i32 == -1 => error(Errno::EBADF),
+            "close" if args[0] >= 3 => answer(self.close(args[0] as u32)),
             "openat" | "read" | "close" | "rt_sigreturn" => Reply::Returned(0),
+            "fcntl" | "fcntl64" if args[1] == F_GETFD => {
+                answer(self.descriptors().closes_on_exec(args[0] as u32).map(i32::from))
+            }
+            "dup" => answer(self.duplicate(args[0] as u32)),
+            "poll" => answer(self.poll(args[0])),
+            "ioctl" => self.ioctl(thread, args[0] as u32, args[1] as u32, args[2]),
+            "readlink" => answer(self.read_link(args)),
+            "setrlimit" => answer(self.limit_files(args[1])),
             "exit" => self.leave(thread, status),
             "exit_group" => self.finish(status),
             // Not from where the kernel puts them.
@@ -315,24 +394,138 @@ impl Process {
         }
     }
 
+    fn close(&self, fd: u32) -> Result<i32, Errno> {
+        if self.descriptors().close(fd) { Ok(0) } else { Err(Errno::EBADF) }
+    }
+
+    fn duplicate(&self, fd: u32) -> Result<i32, Errno> {
+        self.open(self.descriptors().get(fd)?)
+    }
+
+    /// Opens `file` at the lowest free descriptor, which stays open on exec.
+    ///
+    /// # Errors
+    ///
+    /// EMFILE.
+    pub fn open(&self, file: File) -> Result<i32, Errno> {
+        let fd = self.descriptors().install(FdPlace { newfd: None, close_on_exec: false }, file)?;
+        Ok(fd.cast_signed())
+    }
+
+    /// What a descriptor leads to.
+    ///
+    /// # Errors
+    ///
+    /// EBADF.
+    pub fn file(&self, fd: u32) -> Result<File, Errno> {
+        self.descriptors().get(fd)
+    }
+
+    /// The numbers of open descriptors.
+    pub fn open_files(&self) -> Vec<u32> {
+        self.descriptors().open()
+    }
+
+    /// One `struct pollfd` and no time.
+    fn poll(&self, address: u64) -> Result<i32, Errno> {
+        const POLLNVAL: u32 = 0x20;
+        const ALWAYS: u32 = 0x18;
+        let mut pollfd = [0; 8];
+        self.memory.read(address, &mut pollfd)?;
+        let [fd @ .., asked_low, asked_high, _, _] = pollfd;
+        let asked = u32::from(u16::from_ne_bytes([asked_low, asked_high])) | ALWAYS;
+        let found = match self.descriptors().get(u32::from_ne_bytes(fd)) {
+            Ok(File::Listener(file)) => file.0.poll().bits() & asked,
+            Ok(File::Plain) => 0,
+            Err(_) => POLLNVAL,
+        };
+        self.memory.write(address + 6, &(found as u16).to_ne_bytes())?;
+        Ok((found != 0).into())
+    }
+
+    /// Of a descriptor in `/proc`.
+    fn read_link(&self, [path, buffer, size, ..]: [u64; 6]) -> Result<i32, Errno> {
+        let mut fd = [0; 16];
+        self.memory.read(path, &mut fd)?;
+        let fd = fd.strip_prefix(b"/proc/self/fd/").and_then(|fd| fd.first()).ok_or(Errno::ENOENT)?;
+        let name: &[u8] = match self.descriptors().get(u32::from(fd.wrapping_sub(b'0'))) {
+            Ok(File::Listener(_)) => b"anon_inode:seccomp notify",
+            Ok(File::Plain) => b"/dev/null",
+            Err(_) => return Err(Errno::ENOENT),
+        };
+        let name = name.get(..size as usize).unwrap_or(name);
+        self.memory.write(buffer, name)?;
+        Ok(name.len() as i32)
+    }
+
+    /// RLIMIT_NOFILE becomes what is at `address`.
+    fn limit_files(&self, address: u64) -> Result<i32, Errno> {
+        let mut limit = [0; 8];
+        self.memory.read(address, &mut limit)?;
+        self.descriptors().set_limit(u64::from_ne_bytes(limit) as u32);
+        Ok(0)
+    }
+
     /// One thread ends; the process does with its last, and in the same way (`synchronize_group_exit`).
     fn leave(&self, thread: &Thread, end: End) -> Reply {
         let mut threads = self.group();
+        let exit = thread.seccomp.exit();
         threads.retain(|other| other.tid != thread.tid);
-        if threads.is_empty() {
-            *self.end.lock().expect("no test panicked") = Some(end);
+        let last = threads.is_empty();
+        drop(threads);
+        // A listener may be told that nobody is left, or be closed: that needs no lock of ours.
+        drop(exit);
+        if last {
+            self.end.lock().expect("no test panicked").get_or_insert(end);
+            let files = self.files().take();
+            drop(files);
         }
         Reply::Gone
+    }
+
+    /// `thread` dies of what its whole process dies of.
+    fn die(&self, thread: &Thread) -> Reply {
+        let end = self.end();
+        self.leave(thread, end.unwrap_or(End::Killed { signal: SIGKILL, core: false }))
     }
 
     fn kill(&self, signal: i32) -> Reply {
         self.finish(End::Killed { signal, core: true })
     }
 
+    /// All threads end. Those that sleep leave their calls before.
     fn finish(&self, end: End) -> Reply {
-        self.group().clear();
-        *self.end.lock().expect("no test panicked") = Some(end);
+        self.end.lock().expect("no test panicked").get_or_insert(end);
+        let mut threads = self.group();
+        let (asleep, gone): (Vec<_>, Vec<_>) = threads.drain(..).partition(|thread| thread.sleeps());
+        let exits: Vec<Exit<'_>> = gone.iter().map(|thread| thread.seccomp.exit()).collect();
+        threads.clone_from(&asleep);
+        let last = threads.is_empty();
+        drop(threads);
+        drop(exits);
+        if last {
+            let files = self.files().take();
+            drop(files);
+        }
+        for thread in asleep {
+            thread.notice(Signal::Kill);
+        }
         Reply::Gone
+    }
+
+    fn record(&self, log: Option<LogEntry>) {
+        self.log.lock().expect("no test panicked").extend(log);
+    }
+
+    /// # Panics
+    ///
+    /// The process has ended.
+    fn descriptors(&self) -> Arc<Descriptors> {
+        Arc::clone(self.files().as_ref().expect("a process that lives"))
+    }
+
+    fn files(&self) -> MutexGuard<'_, Option<Arc<Descriptors>>> {
+        self.descriptors.lock().expect("no test panicked")
     }
 
     fn disposition(&self) -> Disposition {
@@ -376,7 +569,32 @@ impl Thread {
             admin: copy(&self.admin),
             sigsys_blocked: copy(&self.sigsys_blocked),
             tsc_disabled: copy(&self.tsc_disabled),
+            sleep: Mutex::default(),
+            signal: Mutex::default(),
+            awake: Arc::default(),
         }
+    }
+
+    /// Whether it sleeps in a call.
+    pub fn sleeps(&self) -> bool {
+        self.sleep().is_some()
+    }
+
+    fn fall_asleep(&self, sleep: Sleep) {
+        *self.sleep() = Some(sleep);
+    }
+
+    fn notice(&self, signal: Signal) {
+        let mut pending = self.signal();
+        *pending = pending.max(Some(signal));
+    }
+
+    fn sleep(&self) -> MutexGuard<'_, Option<Sleep>> {
+        self.sleep.lock().expect("no test panicked")
+    }
+
+    fn signal(&self) -> MutexGuard<'_, Option<Signal>> {
+        self.signal.lock().expect("no test panicked")
     }
 
     /// The seccomp part of `/proc/PID/status`.
@@ -433,7 +651,7 @@ impl ThreadGroup for Group<'_> {
 impl<'p> Kernel for Caller<'p> {
     type Thread = Thread;
     type Group = Group<'p>;
-    type NewListener = Infallible;
+    type NewListener = NewListener;
 
     fn current(&self) -> &Thread {
         self.thread
@@ -471,6 +689,14 @@ impl<'p> Kernel for Caller<'p> {
         if self.process.engine.plan { &[Arch::X86_64, Arch::I386] } else { &[] }
     }
 
+    fn new_listener(&self, wait_killable: bool) -> Result<NewListener, ListenerError> {
+        NewListener::new(self.process.descriptors(), wait_killable)
+    }
+
+    fn exempts_uprobes(&self) -> bool {
+        self.process.exempts_uprobes
+    }
+
     fn entered_strict(&self) {
         self.thread.tsc_disabled.store(true, Ordering::Relaxed);
     }
@@ -478,12 +704,22 @@ impl<'p> Kernel for Caller<'p> {
 
 /// User memory: some regions, and faults everywhere else.
 #[derive(Debug, Default)]
-pub struct Memory(Mutex<BTreeMap<u64, Vec<u8>>>);
+pub struct Memory {
+    regions: Mutex<BTreeMap<u64, Vec<u8>>>,
+    /// Where regions begin that can only be read.
+    read_only: Mutex<BTreeSet<u64>>,
+}
 
 impl Memory {
     /// Maps `bytes` at `address`, which is far from other regions.
     pub fn map(&self, address: u64, bytes: Vec<u8>) {
         self.regions().insert(address, bytes);
+    }
+
+    /// As [`map`](Self::map), and it can only be read.
+    pub fn map_read_only(&self, address: u64, bytes: Vec<u8>) {
+        self.read_only.lock().expect("no test panicked").insert(address);
+        self.map(address, bytes);
     }
 
     /// Maps `bytes` somewhere.
@@ -508,28 +744,41 @@ impl Memory {
     ///
     /// Some of it is not mapped.
     pub fn read(&self, address: u64, into: &mut [u8]) -> Result<(), Fault> {
-        self.with(address, into.len(), |bytes| into.copy_from_slice(bytes))
+        self.with(address, into.len(), |_, bytes| {
+            into.copy_from_slice(bytes);
+            Ok(())
+        })
     }
 
     /// Stores `from` at `address`.
     ///
     /// # Errors
     ///
-    /// Some of it is not mapped.
+    /// Some of it is not mapped, or can only be read.
     pub fn write(&self, address: u64, from: &[u8]) -> Result<(), Fault> {
-        self.with(address, from.len(), |bytes| bytes.copy_from_slice(from))
+        self.with(address, from.len(), |start, bytes| {
+            if self.read_only.lock().expect("no test panicked").contains(&start) {
+                return Err(Fault);
+            }
+            bytes.copy_from_slice(from);
+            Ok(())
+        })
     }
 
-    fn with(&self, address: u64, len: usize, f: impl FnOnce(&mut [u8])) -> Result<(), Fault> {
+    fn with(
+        &self,
+        address: u64,
+        len: usize,
+        f: impl FnOnce(u64, &mut [u8]) -> Result<(), Fault>,
+    ) -> Result<(), Fault> {
         let mut regions = self.regions();
         let (start, region) = regions.range_mut(..=address).next_back().ok_or(Fault)?;
         let from = usize::try_from(address - start).map_err(|_| Fault)?;
         let bytes = region.get_mut(from..).and_then(|rest| rest.get_mut(..len)).ok_or(Fault)?;
-        f(bytes);
-        Ok(())
+        f(*start, bytes)
     }
 
     fn regions(&self) -> MutexGuard<'_, BTreeMap<u64, Vec<u8>>> {
-        self.0.lock().expect("no test panicked")
+        self.regions.lock().expect("no test panicked")
     }
 }

@@ -119,6 +119,7 @@ fn outcome(reply: Reply, zeros: u32, shown: Vec<u8>) -> Outcome {
             Outcome::Returned { zeros, value, sigsys: Some(Sigsys { call_addr, ..sigsys }), shown }
         }
         Reply::Gone => Outcome::Gone,
+        Reply::Asleep => panic!("no supervisor will answer"),
     }
 }
 

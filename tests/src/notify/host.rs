@@ -52,7 +52,7 @@ const NEW_LISTENER: u64 = 1 << 3;
 const WAIT_KILLABLE_RECV: u64 = 1 << 5;
 
 /// The events that are asked for: `POLLIN | POLLRDNORM | POLLOUT | POLLWRNORM`.
-const EVENTS: u16 = 0x145;
+pub const EVENTS: u16 = 0x145;
 
 /// What we share with actors. All zero at first.
 #[repr(C, align(4096))]

@@ -1,390 +1,218 @@
-//! A case on the library's state: one thread plays everybody, as the glue of a kernel would.
+//! A case on the library, over the mock kernel.
 
-use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use seccomp_kernel::Fault;
-use seccomp_kernel::notify::{
-    AddFd, Errno, FdPlace, FdProgress, Id, Interrupt, Ioctl, IoctlError, Next, Notifications, Reply,
-    Response, SeccompNotif, Ticket, Wait, Wake, read_id,
-};
+use cbpf_translator::SockFilter;
+use cbpf_translator::seccomp::{RET_ALLOW, RET_USER_NOTIF};
+use seccomp_kernel::notify::{SECCOMP_IOCTL_NOTIF_RECV, SeccompNotif};
 use seccomp_kernel::runtime::SeccompData;
+use seccomp_kernel::uapi::FilterFlags;
+use seccomp_kernel::{Arch, Thread as _};
+use seccomp_runtime::EngineKind;
+use syscalls::x86_64::Sysno;
+use zerocopy::FromBytes;
 
-use super::row::{self, ACTORS, Action, Actor, Argument, Place, Row, Signal, Step, TARGETS, bytes};
+use super::row::{ACTORS, Action, Actor, Argument, Ioctl, Place, Row, Signal, Step, TARGETS, bytes};
 use super::{End, host, line};
+use crate::mock::{self, Faults, File, Process, Progress, Reply, SOME_PID, Thread};
 
-/// Where memory is.
-const MEMORY: u64 = 0x1000;
-
-/// A file of supervisors, beside the first three descriptors.
-const FILE: u32 = 5;
+/// Where the memory of the first actor is, how far it is to the next one's, and to what can only be read.
+const MEMORY: u64 = 0x1_0000;
+const NEXT: u64 = 0x10_0000;
+const READ_ONLY: u64 = 0x8_0000;
 
 /// Runs a case.
 pub fn run(row: &Row) -> Vec<String> {
-    let mut world = World {
-        state: Notifications::new(Id(1), row.killable),
-        targets: [const { Target::new() }; TARGETS],
-        supervisors: [const { Supervisor::new() }; ACTORS - TARGETS],
-        ends: Vec::new(),
-    };
-    let mut lines = Vec::new();
-    for step in &row.steps {
-        world.begin(step);
-        while world.go_on() {}
-        lines.push(line(std::mem::take(&mut world.ends)));
-    }
-    lines
+    let mut world = World::new(row.killable);
+    row.steps
+        .iter()
+        .map(|step| {
+            world.begin(step);
+            while world.go_on() {}
+            line(std::mem::take(&mut world.ends))
+        })
+        .collect()
 }
 
 struct World<'r> {
-    state: Notifications<usize, ()>,
-    targets: [Target; TARGETS],
-    supervisors: [Supervisor<'r>; ACTORS - TARGETS],
+    actors: Vec<Player<'r>>,
+    /// The supervisors' descriptors.
+    listener: u32,
+    file: u32,
     ends: Vec<(Actor, End)>,
 }
 
-/// A target. It has the descriptors that a process begins with.
-struct Target {
+/// An actor: a process with one thread.
+struct Player<'r> {
+    process: Process,
+    thread: Arc<Thread>,
+    /// It does not get to run.
     held: bool,
     dead: bool,
-    signal: Option<Signal>,
-    call: Option<Call>,
-    /// Beyond the first three, and whether they close on exec.
-    fds: BTreeMap<u32, bool>,
-    limit: u32,
+    /// What it is at, if that is an ioctl.
+    ioctl: Option<&'r Ioctl>,
 }
 
-/// What a target's call does.
-#[derive(Clone, Copy)]
-enum Call {
-    Awake(Id),
-    Asleep(Id, Wait),
-}
-
-/// A supervisor.
-struct Supervisor<'r> {
-    dead: bool,
-    signal: Option<Signal>,
-    job: Option<Job<'r>>,
-}
-
-#[derive(Clone, Copy)]
-struct Job<'r> {
-    ioctl: &'r row::Ioctl,
-    at: At,
-}
-
-/// How far an ioctl has come.
-#[derive(Clone, Copy)]
-enum At {
-    Beginning,
-    Receiving,
-    Adding(Ticket),
-    Ended(End),
-}
-
-impl Target {
-    const fn new() -> Self {
-        Self {
-            held: false,
-            dead: false,
-            signal: None,
-            call: None,
-            fds: BTreeMap::new(),
-            limit: host::LIMIT as u32,
-        }
-    }
-
-    /// `receive_fd` and `receive_fd_replace`.
-    fn install(&mut self, at: FdPlace) -> Result<u32, Errno> {
-        let fd = match at.newfd {
-            Some(fd) if fd >= self.limit => return Err(Errno::EBADF),
-            Some(fd) => fd,
-            None => {
-                let free = (3..self.limit).find(|fd| !self.fds.contains_key(fd));
-                free.ok_or(Errno::EMFILE)?
-            }
-        };
-        self.fds.insert(fd, at.close_on_exec);
-        Ok(fd)
-    }
-}
-
-impl Supervisor<'_> {
-    const fn new() -> Self {
-        Self { dead: false, signal: None, job: None }
-    }
-}
-
-fn lets_through(wait: Wait, signal: Signal) -> bool {
-    match wait {
-        Wait::Interruptible => true,
-        Wait::Killable => signal == Signal::Kill,
-        Wait::Uninterruptible => false,
+impl From<Process> for Player<'_> {
+    fn from(process: Process) -> Self {
+        Self { thread: process.leader(), process, held: false, dead: false, ioctl: None }
     }
 }
 
 impl<'r> World<'r> {
+    fn new(killable: bool) -> Self {
+        let process = || Process::new(EngineKind::DEFAULT, Faults::default());
+        let (a, x) = (process(), process());
+        let program = [
+            SockFilter::new(0x20, 0, 0, 0),
+            SockFilter::new(0x15, 0, 1, host::NOTIFIED as u32),
+            SockFilter::new(0x06, 0, 0, RET_USER_NOTIF),
+            SockFilter::new(0x06, 0, 0, RET_ALLOW),
+        ];
+        let mut flags = FilterFlags::NEW_LISTENER;
+        flags.set(FilterFlags::WAIT_KILLABLE_RECV, killable);
+        let theirs = a.install(&a.leader(), flags.bits(), &program).expect("a filter");
+        let listener = a.file(theirs.cast_unsigned()).and_then(|file| x.open(file)).expect("a descriptor");
+        let file = x.open(File::Plain).expect("a descriptor");
+        let closed = a.enter(&a.leader(), Arch::X86_64, Sysno::close.id(), [theirs as u64, 0, 0, 0, 0, 0]);
+        assert_eq!(closed, Reply::Returned(0));
+        let b = a.fork(&a.leader());
+        let others: Vec<Process> = (TARGETS + 1..ACTORS).map(|_| x.fork_sharing_files(&x.leader())).collect();
+        let actors = [a, b, x].into_iter().chain(others).map(Player::from).collect();
+        Self { actors, listener: listener.cast_unsigned(), file: file.cast_unsigned(), ends: Vec::new() }
+    }
+
     fn begin(&mut self, step: &'r Step) {
         let at = step.actor.index();
-        if step.action.is_made() && self.is_busy(at) {
-            self.end(at, End::Unmade);
+        let actor = &mut self.actors[at];
+        if step.action.is_made() && (actor.dead || actor.thread.sleeps()) {
+            self.ends.push((step.actor, End::Unmade));
             return;
         }
-        match &step.action {
-            Action::Call => self.call(at),
-            Action::Signal(signal) if at < TARGETS => self.signal_target(at, *signal),
-            Action::Signal(signal) => self.signal_supervisor(at - TARGETS, *signal),
-            Action::Hold => self.targets[at].held = true,
-            Action::Release => self.targets[at].held = false,
+        let listener = u64::from(self.listener);
+        let (nr, args) = match &step.action {
+            Action::Call => (host::NOTIFIED, [0; 6]),
+            Action::Signal(signal) => {
+                let signal = match signal {
+                    Signal::Handled => mock::Signal::Handled,
+                    Signal::Restarting => mock::Signal::Restarting,
+                    Signal::Kill => mock::Signal::Kill,
+                };
+                return actor.process.signal(&actor.thread, signal);
+            }
+            Action::Hold => return actor.held = true,
+            Action::Release => return actor.held = false,
             Action::Limit(limit) => {
-                self.targets[at].limit = *limit as u32;
-                self.end(at, End::Returned(0));
+                let limit = put(&actor.process, at, 0, &limit.to_ne_bytes());
+                (Sysno::setrlimit.id(), [libc::RLIMIT_NOFILE.into(), limit, 0, 0, 0, 0])
             }
-            Action::CloseOnExec(fd) => {
-                let flags = self.targets[at].fds.get(fd).map(|close_on_exec| i64::from(*close_on_exec));
-                self.end(at, End::Returned(flags.unwrap_or(-i64::from(Errno::EBADF.into_raw()))));
-            }
+            Action::CloseOnExec(fd) => (Sysno::fcntl.id(), [(*fd).into(), libc::F_GETFD as u64, 0, 0, 0, 0]),
             Action::Ioctl(ioctl) => {
-                self.supervisors[at - TARGETS].job = Some(Job { ioctl, at: At::Beginning });
+                actor.ioctl = Some(ioctl);
+                let argument = argument(&actor.process, at, &ioctl.argument, self.file);
+                (Sysno::ioctl.id(), [listener, ioctl.cmd.into(), argument, 0, 0, 0])
             }
-            Action::Poll => self.end(at, End::Polled(self.state.poll().bits())),
-            Action::Close => {
-                let wake = self.state.close();
-                self.wake(wake);
-                self.end(at, End::Returned(0));
+            Action::Poll => {
+                let poll = [self.listener.to_ne_bytes(), u32::from(host::EVENTS).to_ne_bytes()];
+                let poll = put(&actor.process, at, 0, poll.as_flattened());
+                (Sysno::poll.id(), [poll, 1, 0, 0, 0, 0])
             }
-        }
+            Action::Close => (Sysno::close.id(), [listener, 0, 0, 0, 0, 0]),
+        };
+        let reply = actor.process.enter(&actor.thread, Arch::X86_64, nr, args);
+        self.end(at, reply, matches!(step.action, Action::Poll));
     }
 
-    /// Takes somebody one step further; `false` if all sleep.
+    /// Takes everybody one step further; `false` if all sleep.
     fn go_on(&mut self) -> bool {
-        (0..TARGETS).any(|at| self.target_goes_on(at))
-            || (0..ACTORS - TARGETS).any(|at| self.supervisor_goes_on(at))
-    }
-
-    fn is_busy(&self, at: usize) -> bool {
-        match at.checked_sub(TARGETS) {
-            None => self.targets[at].call.is_some() || self.targets[at].dead,
-            Some(at) => self.supervisors[at].job.is_some() || self.supervisors[at].dead,
+        for at in 0..ACTORS {
+            let actor = &mut self.actors[at];
+            if !actor.dead && !actor.process.has(&actor.thread) {
+                actor.dead = true;
+                self.ends.push((Actor::of(at), End::Killed));
+                return true;
+            }
+            if actor.held {
+                continue;
+            }
+            match actor.process.resume(&actor.thread) {
+                Progress::None => {}
+                Progress::Some => return true,
+                Progress::Ended(reply) => {
+                    self.end(at, reply, false);
+                    return true;
+                }
+            }
         }
+        false
     }
 
-    fn end(&mut self, at: usize, end: End) {
+    fn end(&mut self, at: usize, reply: Reply, polled: bool) {
+        let actor = &mut self.actors[at];
+        let end = match reply {
+            Reply::Asleep | Reply::Gone => return,
+            Reply::Returned(0 | 1) if polled => {
+                let found = take::<2>(&actor.process, at, 6);
+                End::Polled(u16::from_ne_bytes(found).into())
+            }
+            Reply::Returned(0) => match actor.ioctl.take() {
+                Some(Ioctl { cmd: SECCOMP_IOCTL_NOTIF_RECV, argument: Argument::At(place, words) }) => {
+                    End::Received(self.received(at, offset(*place, words.len())))
+                }
+                _ => End::Returned(0),
+            },
+            Reply::Returned(SOME_PID) => End::Allowed,
+            Reply::Returned(value) => End::Returned(value),
+            Reply::Trapped(..) => panic!("no filter here traps"),
+        };
+        self.actors[at].ioctl = None;
         self.ends.push((Actor::of(at), end));
     }
 
-    fn wake(&mut self, wake: Wake) {
-        for &at in self.state.woken(wake) {
-            if let Some(Call::Asleep(id, _)) = self.targets[at].call {
-                self.targets[at].call = Some(Call::Awake(id));
-            }
-        }
-        // Supervisors are not put to sleep: they ask again each time round.
-    }
-
-    fn call(&mut self, at: usize) {
-        let data = SeccompData { nr: host::NOTIFIED, ..SeccompData::default() };
-        match self.state.request(at, data) {
-            Ok((id, wake)) => {
-                self.targets[at].call = Some(Call::Awake(id));
-                self.wake(wake);
-            }
-            Err(error) => self.end(at, End::Returned(-i64::from(Errno::from(error).into_raw()))),
-        }
-    }
-
-    fn signal_target(&mut self, at: usize, signal: Signal) {
-        if self.targets[at].call.is_some() {
-            self.targets[at].signal = self.targets[at].signal.max(Some(signal));
-        } else if signal == Signal::Kill && !self.targets[at].dead {
-            self.die(at);
-        }
-    }
-
-    fn die(&mut self, at: usize) {
-        let target = &mut self.targets[at];
-        (target.dead, target.call) = (true, None);
-        self.end(at, End::Killed);
-        if self.targets.iter().all(|target| target.dead) {
-            let wake = self.state.users_gone();
-            self.wake(wake);
-        }
-    }
-
-    fn target_goes_on(&mut self, at: usize) -> bool {
-        let target = &mut self.targets[at];
-        let Some(call) = target.call.filter(|_| !target.held) else { return false };
-        match call {
-            Call::Awake(id) => match self.state.next(id) {
-                Next::Wait(wait) => target.call = Some(Call::Asleep(id, wait)),
-                Next::Install((), place) => {
-                    let fd = target.install(place);
-                    let wake = self.state.fd_installed(id, fd);
-                    self.wake(wake);
-                }
-                Next::Return(reply) => {
-                    target.call = None;
-                    match (target.signal.take(), reply) {
-                        (Some(Signal::Kill), _) => self.die(at),
-                        (_, Reply::Continue) => self.end(at, End::Allowed),
-                        (_, Reply::Return(value)) => self.end(at, End::Returned(value)),
-                    }
-                }
-            },
-            Call::Asleep(id, wait) => {
-                let Some(signal) = target.signal.filter(|signal| lets_through(wait, *signal)) else {
-                    return false;
-                };
-                let how = if signal == Signal::Kill { Interrupt::Fatal } else { Interrupt::Signal };
-                target.call = Some(Call::Awake(id));
-                if self.state.interrupt(id, how) {
-                    (target.call, target.signal) = (None, None);
-                    match signal {
-                        Signal::Handled => {
-                            self.end(at, End::Returned(-i64::from(Errno::EINTR.into_raw())));
-                        }
-                        Signal::Restarting => self.call(at),
-                        Signal::Kill => self.die(at),
-                    }
-                }
-            }
-        }
-        true
-    }
-
-    fn signal_supervisor(&mut self, at: usize, signal: Signal) {
-        let supervisor = &mut self.supervisors[at];
-        if supervisor.job.is_some() {
-            supervisor.signal = supervisor.signal.max(Some(signal));
-        } else if signal == Signal::Kill && !supervisor.dead {
-            supervisor.dead = true;
-            self.end(at + TARGETS, End::Killed);
-        }
-    }
-
-    fn supervisor_goes_on(&mut self, at: usize) -> bool {
-        let Some(job) = self.supervisors[at].job else { return false };
-        match job.at {
-            At::Beginning => {
-                let next = self.begin_ioctl(job.ioctl).unwrap_or_else(|errno| At::Ended(failed(errno)));
-                self.supervisors[at].job = Some(Job { at: next, ..job });
-            }
-            At::Ended(end) => self.end_ioctl(at, end),
-            At::Receiving => match self.receive(job.ioctl) {
-                Ok(Some(end)) => self.end_ioctl(at, end),
-                Err(errno) => self.end_ioctl(at, failed(errno)),
-                Ok(None) if self.supervisors[at].signal.is_some() => self.interrupt_ioctl(at, job),
-                Ok(None) => return false,
-            },
-            At::Adding(ticket) => match self.state.fd_progress(ticket) {
-                FdProgress::Installed(Ok(fd)) => self.end_ioctl(at, End::Returned(fd.into())),
-                FdProgress::Installed(Err(errno)) => self.end_ioctl(at, failed(errno)),
-                FdProgress::TargetGone(()) => self.end_ioctl(at, failed(Errno::ESRCH)),
-                FdProgress::Wait(_) => {
-                    if self.supervisors[at].signal.is_none() || self.state.cancel_fd(ticket).is_none() {
-                        return false;
-                    }
-                    self.interrupt_ioctl(at, job);
-                }
-            },
-        }
-        true
-    }
-
-    fn end_ioctl(&mut self, at: usize, end: End) {
-        let supervisor = &mut self.supervisors[at];
-        supervisor.job = None;
-        let end = if supervisor.signal.take() == Some(Signal::Kill) { End::Killed } else { end };
-        supervisor.dead |= end == End::Killed;
-        self.end(at + TARGETS, end);
-    }
-
-    fn interrupt_ioctl(&mut self, at: usize, job: Job<'r>) {
-        match self.supervisors[at].signal {
-            Some(Signal::Restarting) => {
-                self.supervisors[at].signal = None;
-                self.supervisors[at].job = Some(Job { at: At::Beginning, ..job });
-            }
-            _ => self.end_ioctl(at, failed(Errno::EINTR)),
-        }
-    }
-
-    /// An ioctl up to where it sleeps.
-    fn begin_ioctl(&mut self, ioctl: &row::Ioctl) -> Result<At, Errno> {
-        let (address, memory) = memory(&ioctl.argument);
-        let read = |address: u64, into: &mut [u8]| memory.read(address, into);
-        const DONE: At = At::Ended(End::Returned(0));
-        match Ioctl::of(ioctl.cmd)? {
-            Ioctl::Receive => {
-                SeccompNotif::check_buffer(address, read)?;
-                Ok(At::Receiving)
-            }
-            Ioctl::Send => {
-                let response = Response::read(address, read)?;
-                let wake = self.state.send(response)?;
-                self.wake(wake);
-                Ok(DONE)
-            }
-            Ioctl::IdValid => {
-                self.state.id_valid(read_id(address, read)?)?;
-                Ok(DONE)
-            }
-            Ioctl::SetFlags => {
-                let Argument::Number(flags) = ioctl.argument else { return Err(Errno::EFAULT) };
-                self.state.set_flags(flags)?;
-                Ok(DONE)
-            }
-            Ioctl::AddFd(size) => {
-                let add_fd = AddFd::read(address, size, read)?;
-                if !matches!(add_fd.srcfd, 0..=2 | FILE) {
-                    return Err(IoctlError::BadFd(add_fd.srcfd).into());
-                }
-                let (ticket, wake) = self.state.add_fd(add_fd, ()).map_err(|refused| refused.error)?;
-                self.wake(wake);
-                Ok(At::Adding(ticket))
-            }
-        }
-    }
-
-    fn receive(&mut self, ioctl: &row::Ioctl) -> Result<Option<End>, Errno> {
-        let Some((received, wake)) = self.state.receive()? else { return Ok(None) };
-        let notif = received.notif(*received.target as u32);
-        self.wake(wake);
-        if matches!(ioctl.argument, Argument::At(Place::ReadOnly, _)) {
-            let wake = self.state.receive_failed(Id(notif.id));
-            self.wake(wake);
-            return Err(Errno::EFAULT);
-        }
-        Ok(Some(End::Received(notif)))
+    fn received(&self, at: usize, offset: u64) -> SeccompNotif {
+        let bytes = take::<{ size_of::<SeccompNotif>() }>(&self.actors[at].process, at, offset);
+        let SeccompNotif { id, pid, flags, data } =
+            SeccompNotif::read_from_bytes(&bytes).expect("as many bytes");
+        let target = self.actors[..TARGETS].iter().position(|actor| actor.thread.tid() == pid.cast_signed());
+        let pid = target.map_or(pid, |target| target as u32);
+        SeccompNotif { id, pid, flags, data: SeccompData { nr: data.nr, ..SeccompData::default() } }
     }
 }
 
-fn failed(errno: Errno) -> End {
-    End::Returned(-i64::from(errno.into_raw()))
-}
-
-/// What can be read, from [`MEMORY`] on.
-struct Memory(Vec<u8>);
-
-impl Memory {
-    fn read(&self, address: u64, into: &mut [u8]) -> Result<(), Fault> {
-        let start = address.checked_sub(MEMORY).ok_or(Fault)? as usize;
-        into.copy_from_slice(self.0.get(start..start + into.len()).ok_or(Fault)?);
-        Ok(())
-    }
-}
-
-fn memory(argument: &Argument) -> (u64, Memory) {
-    let mut memory = vec![0; host::MEMORY];
+fn argument(process: &Process, at: usize, argument: &Argument, file: u32) -> u64 {
     match argument {
-        Argument::Number(number) => (*number, Memory(memory)),
-        Argument::At(Place::Null, _) => (0, Memory(memory)),
-        Argument::At(Place::ReadOnly, _) => (MEMORY, Memory(memory)),
+        Argument::Number(number) => *number,
+        Argument::At(Place::Null, _) => 0,
+        Argument::At(Place::ReadOnly, _) => {
+            let address = base(at) + READ_ONLY;
+            process.memory().map_read_only(address, vec![0; 4096]);
+            address
+        }
         Argument::At(place, words) => {
-            let bytes = bytes(words, 0, FILE);
-            let at = if *place == Place::At { 0 } else { host::MEMORY - bytes.len() };
-            memory[at..at + bytes.len()].copy_from_slice(&bytes);
-            (MEMORY + at as u64, Memory(memory))
+            let bytes = bytes(words, 0, file);
+            put(process, at, offset(*place, bytes.len()), &bytes)
         }
     }
+}
+
+fn base(at: usize) -> u64 {
+    MEMORY + at as u64 * NEXT
+}
+
+/// Where in an actor's memory so many bytes are put.
+fn offset(place: Place, len: usize) -> u64 {
+    if place == Place::Cut { (host::MEMORY - len) as u64 } else { 0 }
+}
+
+/// Puts bytes into an actor's memory, with zeros around, and returns their address.
+fn put(process: &Process, at: usize, offset: u64, bytes: &[u8]) -> u64 {
+    process.memory().map(base(at), vec![0; host::MEMORY]);
+    process.memory().write(base(at) + offset, bytes).expect("it fits");
+    base(at) + offset
+}
+
+fn take<const N: usize>(process: &Process, at: usize, offset: u64) -> [u8; N] {
+    let mut bytes = [0; N];
+    process.memory().read(base(at) + offset, &mut bytes).expect("it was put there");
+    bytes
 }
