@@ -2,39 +2,17 @@
 
 #![cfg(all(target_os = "linux", target_arch = "x86_64"))]
 
-use std::ffi::OsStr;
+mod common;
+
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
-/// How a program ended: what it printed, and its status as a shell gives it.
-#[derive(Debug, PartialEq, Eq)]
-struct Ended {
-    stdout: String,
-    stderr: String,
-    status: i32,
-}
-
-fn ended(command: &mut Command) -> Ended {
-    use std::os::unix::process::ExitStatusExt;
-    let Output { status, stdout, stderr } = command.stdin(Stdio::null()).output().expect("it starts");
-    Ended {
-        stdout: String::from_utf8_lossy(&stdout).into_owned(),
-        stderr: String::from_utf8_lossy(&stderr).into_owned(),
-        status: status.code().or(status.signal().map(|signal| 128 + signal)).expect("it has ended"),
-    }
-}
-
-/// `seccomp-rbpf run` with these options, up to the `--`.
-fn run<S: AsRef<OsStr>>(options: impl IntoIterator<Item = S>) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_seccomp-rbpf"));
-    command.arg("run").args(options).arg("--");
-    command
-}
+use common::{Ended, compile, ended, run};
 
 fn case(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/cases").join(name)
@@ -142,7 +120,7 @@ fn nobody_reads_standard_error() {
         assert_eq!(status.code(), Some(3));
     }
     let dir = TempDir::new().unwrap();
-    let program = compile(dir.path(), "socket", "-m64");
+    let program = compile(dir.path(), "socket", "-m64", &[]);
     let status = run(filter("kill-socket.bpfasm")).arg(program).stdout(Stdio::null()).stderr(full()).status();
     assert_eq!(status.unwrap().code(), Some(128 + 31));
 }
@@ -170,7 +148,7 @@ fn a_filter_denies_mkdir() {
 #[test]
 fn a_filter_kills_socket() {
     let dir = TempDir::new().unwrap();
-    let program = compile(dir.path(), "socket", "-m64");
+    let program = compile(dir.path(), "socket", "-m64", &[]);
     let killed = ended(run(filter("kill-socket.bpfasm")).arg(&program));
     assert_eq!((killed.stdout.as_str(), killed.status), ("before\n", 128 + 31));
     assert!(killed.stderr.starts_with("seccomp-rbpf: audit: type=1326 "), "{}", killed.stderr);
@@ -272,22 +250,11 @@ fn the_program_does_not_outlive_the_command() {
     panic!("{pid} is alive");
 }
 
-/// One of `programs/`, compiled into `dir` for 64 or 32 bits.
-fn compile(dir: &Path, name: &str, width: &str) -> PathBuf {
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/programs").join(format!("{name}.c"));
-    let program = dir.join(format!("{name}{width}"));
-    let mut cc = Command::new("cc");
-    cc.args([width, "-O1", "-Wall", "-Werror", "-pthread", "-o"]).arg(&program).arg(&source);
-    let compiled = ended(&mut cc);
-    assert_eq!(compiled.status, 0, "{}", compiled.stderr);
-    program
-}
-
 /// C programs that install filters themselves. They print what Linux answers; `run` has to answer the same.
 fn same_program(name: &str) {
     let dir = TempDir::new().unwrap();
     for width in ["-m64", "-m32"] {
-        let program = compile(dir.path(), name, width);
+        let program = compile(dir.path(), name, width, &[]);
         let without = ended(&mut Command::new(&program));
         for engine in ["jit", "interpreter", "native"] {
             let with = ended(run(["--engine", engine]).arg(&program));

@@ -1,6 +1,6 @@
 //! `run`: a user-space kernel. The program's system calls stop it, the runtime decides, and the decision is
-//! enforced; its own seccomp(2) and prctl(2) calls are answered by `seccomp-kernel`. The host's seccomp is not
-//! used.
+//! enforced; its own seccomp(2) and prctl(2) calls are answered by `seccomp-kernel`. The host's seccomp decides
+//! nothing; it only lends its listeners.
 //!
 //! It carries programs to try filters on them. What a hostile program can do against ptrace(2) it can do here
 //! too; the place to confine one is a kernel.
