@@ -131,7 +131,8 @@ impl Filter {
         self.listener.as_ref()
     }
 
-    /// What counts the calls that it denied, if [`Kernel::counts_denials`](crate::Kernel::counts_denials).
+    /// What counts the calls that it denied, if [`Kernel::counts_denials`](crate::Kernel::counts_denials):
+    /// the kernel has it do so by [`ThreadState::count_denial`](crate::ThreadState::count_denial).
     pub fn denials(&self) -> Option<&Denials> {
         self.denials.as_ref()
     }

@@ -8,7 +8,7 @@
 //! - [`introspect`]: what a debugger is told of a thread's filters, by both.
 //! - [`mock`]: a kernel that embeds the library.
 //! - [`notify`]: cases of user notification, on the host and on the library's state.
-//! - [`trace`]: calls that are left to a tracer, on the host and by the library.
+//! - [`trace`]: calls that are left to a tracer or a supervisor, on the host and by the library.
 
 #![deny(unsafe_code)]
 

@@ -1,18 +1,22 @@
 //! A case on the kernel of this machine: a forked child makes the call, and this thread is its tracer.
 //!
 //! The child takes on its filters, then spins until it is told to go on, so that the call is the first that its
-//! tracer sees. It neither allocates nor locks, and tells what came of the call through shared memory.
+//! tracer sees. It neither allocates nor locks, and tells what came of the call through shared memory. Its listener
+//! is taken from it before, and served by a thread of its own.
 
 #![expect(unsafe_code, reason = "system calls of the kind that the tests are about, in forked children")]
 
 use std::arch::asm;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::ptr::{self, NonNull};
 use std::sync::atomic::{AtomicI32, AtomicI64, AtomicPtr, AtomicU32, AtomicU64, Ordering};
 use std::{hint, io, mem, thread};
 
 use libc::{c_int, c_long, c_void, pid_t, siginfo_t, sock_fprog};
+use seccomp_kernel::notify::{Reply, SECCOMP_IOCTL_NOTIF_RECV, SECCOMP_IOCTL_NOTIF_SEND, SeccompNotif};
+use seccomp_runtime::SeccompData;
 
-use super::row::{By, Change, Row, Sets, Tracer};
+use super::row::{By, Change, Row, Sets, Supervisor, Tracer};
 use super::{Asked, End, Made, Registers, Told};
 
 /// A case hangs if it takes longer.
@@ -25,15 +29,20 @@ const PTRACE_SET_SYSCALL_INFO: c_long = 0x4212;
 /// A stop at a call's entry or exit, with PTRACE_O_TRACESYSGOOD.
 const SYSCALL_STOP: c_int = libc::SIGTRAP | 0x80;
 
-const READY: u32 = 1;
-const GO: u32 = 2;
-const DONE: u32 = 3;
-const FAILED: u32 = 4;
+/// How far the child has come. It goes on from a listener and from readiness when it is told to.
+const LISTENING: u32 = 1;
+const TAKEN: u32 = 2;
+const READY: u32 = 3;
+const GO: u32 = 4;
+const DONE: u32 = 5;
+const FAILED: u32 = 6;
 
 /// What the child shares with us. All zero at first.
 #[repr(C)]
 struct Shared {
     state: AtomicU32,
+    /// The child's descriptor of its listener.
+    listener: AtomicI32,
     instruction_pointer: AtomicU64,
     value: AtomicI64,
     /// A SIGSYS that was handled.
@@ -62,20 +71,33 @@ pub fn run(row: &Row) -> Option<(Made, Told)> {
     if row.tracer != Tracer::None {
         child.seize(row);
     }
-    child.shared().state.store(GO, Ordering::Release);
-    let status = child.trace(row, &mut asked).ok()?;
+    let (status, notified) = thread::scope(|scope| {
+        let supervisor =
+            child.listener.as_ref().map(|listener| scope.spawn(|| child.supervise(row, listener)));
+        child.shared().state.store(GO, Ordering::Release);
+        let status = child.trace(row, &mut asked);
+        if status.is_err() {
+            child.end_it();
+        }
+        (status, supervisor.and_then(|supervisor| supervisor.join().expect("a supervisor ends")))
+    });
+    let status = status.ok()?;
     let made = Made {
         pid: child.pid,
         instruction_pointer: child.shared().instruction_pointer.load(Ordering::Acquire),
     };
-    Some((made, Told { asked, end: child.end(status), logged: None }))
+    Some((made, Told { asked, notified, end: child.end(status), logged: None }))
 }
 
 struct Child {
     pid: pid_t,
     shared: NonNull<Shared>,
     ended: AtomicU32,
+    listener: Option<OwnedFd>,
 }
+
+// SAFETY: what it points to is atomics.
+unsafe impl Sync for Child {}
 
 impl Child {
     /// Forks it, and waits until it is ready to make the call.
@@ -85,7 +107,7 @@ impl Child {
             .iter()
             .map(|(flags, program)| {
                 let len = program.len().try_into().expect("a length of 16 bits");
-                (*flags, sock_fprog { len, filter: program.as_ptr().cast_mut().cast() })
+                (flags.bits(), sock_fprog { len, filter: program.as_ptr().cast_mut().cast() })
             })
             .collect();
         let protection = libc::PROT_READ | libc::PROT_WRITE;
@@ -103,13 +125,77 @@ impl Child {
             make(row, &programs, unsafe { shared.as_ref() });
         }
         assert!(pid > 0, "fork: {}", io::Error::last_os_error());
-        let child = Self { pid, shared, ended: AtomicU32::new(0) };
-        let state = &child.shared().state;
-        while state.load(Ordering::Acquire) == 0 {
-            thread::yield_now();
+        let mut child = Self { pid, shared, ended: AtomicU32::new(0), listener: None };
+        let mut state = child.state_after(0);
+        if state == LISTENING {
+            child.listener = Some(child.take_listener()).filter(|_| row.supervisor != Supervisor::Closed);
+            child.shared().state.store(TAKEN, Ordering::Release);
+            state = child.state_after(TAKEN);
         }
-        assert_eq!(state.load(Ordering::Acquire), READY, "{}: the child has no filters", row.name);
+        assert_eq!(state, READY, "{}: the child has no filters", row.name);
         child
+    }
+
+    /// The child's state when it is not `state` any more.
+    fn state_after(&self, state: u32) -> u32 {
+        loop {
+            match self.shared().state.load(Ordering::Acquire) {
+                same if same == state => thread::yield_now(),
+                other => return other,
+            }
+        }
+    }
+
+    fn take_listener(&self) -> OwnedFd {
+        // SAFETY: a new descriptor.
+        let pidfd = unsafe { libc::syscall(libc::SYS_pidfd_open, self.pid, 0) };
+        assert!(pidfd >= 0, "pidfd_open: {}", io::Error::last_os_error());
+        // SAFETY: nobody else has it.
+        let pidfd = unsafe { OwnedFd::from_raw_fd(pidfd as c_int) };
+        let theirs = self.shared().listener.load(Ordering::Acquire);
+        // SAFETY: a new descriptor.
+        let listener = unsafe { libc::syscall(libc::SYS_pidfd_getfd, pidfd.as_raw_fd(), theirs, 0) };
+        assert!(listener >= 0, "pidfd_getfd: {}", io::Error::last_os_error());
+        // SAFETY: nobody else has it.
+        unsafe { OwnedFd::from_raw_fd(listener as c_int) }
+    }
+
+    /// Serves one request, if one comes before the child's end. What it is about.
+    fn supervise(&self, row: &Row, listener: &OwnedFd) -> Option<SeccompData> {
+        let listener = listener.as_raw_fd();
+        let mut poll = libc::pollfd { fd: listener, events: libc::POLLIN, revents: 0 };
+        // SAFETY: one structure, which lives.
+        let polled = unsafe { libc::poll(&raw mut poll, 1, -1) };
+        assert_eq!(polled, 1, "poll: {}", io::Error::last_os_error());
+        if poll.revents & libc::POLLIN == 0 {
+            return None;
+        }
+        // SAFETY: a structure of numbers, for which 0 is a value.
+        let mut notif: SeccompNotif = unsafe { mem::zeroed() };
+        // SAFETY: the kernel writes a structure of this layout.
+        let received = unsafe { libc::ioctl(listener, SECCOMP_IOCTL_NOTIF_RECV.into(), &raw mut notif) };
+        assert_eq!(received, 0, "RECV: {}", io::Error::last_os_error());
+        match row.supervisor {
+            Supervisor::Answers(reply) => {
+                // `struct seccomp_notif_resp`: its last word is an error, which is below 0, and flags.
+                let (value, error, flags) = match reply {
+                    Reply::Continue => (0, 0, 1),
+                    Reply::Return(value) if value < 0 => (0, value as u32, 0),
+                    Reply::Return(value) => (value, 0, 0),
+                };
+                let response = [notif.id, value.cast_unsigned(), u64::from(error) | flags << 32];
+                // SAFETY: the kernel reads a structure of this layout.
+                let sent =
+                    unsafe { libc::ioctl(listener, SECCOMP_IOCTL_NOTIF_SEND.into(), response.as_ptr()) };
+                assert_eq!(sent, 0, "SEND: {}", io::Error::last_os_error());
+            }
+            Supervisor::Signals => {
+                // SAFETY: it is our child, and waits for an answer.
+                unsafe { libc::kill(self.pid, libc::SIGUSR1) };
+            }
+            Supervisor::Closed => unreachable!("there is no listener"),
+        }
+        Some(notif.data)
     }
 
     fn shared(&self) -> &Shared {
@@ -235,6 +321,16 @@ impl Child {
         status
     }
 
+    /// Kills it, unless it has ended.
+    fn end_it(&self) {
+        if self.ended.swap(1, Ordering::Relaxed) == 0 {
+            // SAFETY: it is our child, and nobody has waited for its end.
+            unsafe { libc::kill(self.pid, libc::SIGKILL) };
+            // SAFETY: a status is not asked for.
+            unsafe { libc::waitpid(self.pid, ptr::null_mut(), libc::__WALL) };
+        }
+    }
+
     fn end(&self, status: c_int) -> End {
         let shared = self.shared();
         if libc::WIFSIGNALED(status) {
@@ -256,12 +352,7 @@ impl Child {
 
 impl Drop for Child {
     fn drop(&mut self) {
-        if self.ended.load(Ordering::Relaxed) == 0 {
-            // SAFETY: it is our child, and nobody has waited for its end.
-            unsafe { libc::kill(self.pid, libc::SIGKILL) };
-            // SAFETY: a status is not asked for.
-            unsafe { libc::waitpid(self.pid, ptr::null_mut(), libc::__WALL) };
-        }
+        self.end_it();
         // SAFETY: the mapping is this value's, and no borrow of it is left.
         unsafe { libc::munmap(self.shared.as_ptr().cast(), size_of::<Shared>()) };
     }
@@ -281,13 +372,26 @@ fn make(row: &Row, programs: &[(u32, sock_fprog)], shared: &Shared) -> ! {
         (libc::SYS_prctl, [libc::PR_SET_NO_NEW_PRIVS as u64, 1, 0]),
         (libc::SYS_alarm, [SECONDS.into(), 0, 0]),
     ];
+    action.sa_sigaction = on_sigusr1 as *const () as usize;
+    // SAFETY: the handler does nothing.
+    unsafe { libc::sigaction(libc::SIGUSR1, &raw const action, ptr::null_mut()) };
     let install = programs.iter().map(|(flags, program)| {
         let program = ptr::from_ref(program).expose_provenance() as u64;
         (libc::SYS_seccomp, [libc::SECCOMP_SET_MODE_FILTER.into(), (*flags).into(), program])
     });
     let ready = steps.into_iter().chain(install).all(|(nr, [a, b, c])| {
         // SAFETY: they change this process alone, and read what lives.
-        unsafe { libc::syscall(nr, a, b, c, 0, 0) == 0 }
+        let value = unsafe { libc::syscall(nr, a, b, c, 0, 0) };
+        if value > 0 {
+            shared.listener.store(value as c_int, Ordering::Release);
+            shared.state.store(LISTENING, Ordering::Release);
+            while shared.state.load(Ordering::Acquire) != TAKEN {
+                hint::spin_loop();
+            }
+            // SAFETY: nobody here uses it.
+            unsafe { libc::close(value as c_int) };
+        }
+        value >= 0
     });
     shared.state.store(if ready { READY } else { FAILED }, Ordering::Release);
     while ready && shared.state.load(Ordering::Acquire) != GO {
@@ -312,6 +416,9 @@ fn make(row: &Row, programs: &[(u32, sock_fprog)], shared: &Shared) -> ! {
         asm!("syscall", "ud2", in("rax") libc::SYS_exit_group, in("rdi") 0, options(noreturn));
     }
 }
+
+/// The handler of a signal that ends a wait.
+extern "C" fn on_sigusr1(_: c_int) {}
 
 /// The handler of SIGSYS.
 unsafe extern "C" fn on_sigsys(_: c_int, info: *const siginfo_t, context: *const c_void) {

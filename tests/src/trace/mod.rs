@@ -1,8 +1,8 @@
-//! Calls that filters leave to a tracer, on the kernel of this machine and by the library's [`enter`], case by
-//! case.
+//! Calls that filters leave to a tracer or a supervisor, on the kernel of this machine and by the library's
+//! [`enter`], case by case.
 //!
-//! A case is a row (`row.rs` has the grammar): filters, what a tracer does, and one call. Both sides tell what
-//! the tracer was asked and saw, what came of the call, and what was written to the audit log.
+//! A case is a row (`row.rs` has the grammar): filters, what a tracer and a supervisor do, and one call. Both sides
+//! tell what the two were asked and saw, what came of the call, and what was written to the audit log.
 //!
 //! [`enter`]: seccomp_kernel::enter()
 
@@ -13,6 +13,7 @@ mod row;
 use std::fmt;
 
 use seccomp_kernel::Arch;
+use seccomp_runtime::SeccompData;
 
 use self::row::Row;
 use crate::audit::{Event, Lost, Records, Sysctl};
@@ -92,6 +93,8 @@ struct Made {
 #[derive(Debug, PartialEq, Eq)]
 struct Told {
     asked: Vec<Asked>,
+    /// What the supervisor was told of the call.
+    notified: Option<SeccompData>,
     end: End,
     /// The end of the audit record.
     logged: Option<String>,
@@ -132,6 +135,9 @@ impl fmt::Display for Told {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for Asked { message, registers: Registers { nr, args, returned } } in &self.asked {
             write!(f, "asked with {message} at {nr}{args:x?} = {returned}; ")?;
+        }
+        if let Some(data) = self.notified {
+            write!(f, "notified of {}{:x?}; ", data.nr, data.args)?;
         }
         write!(f, "{:x?}; logged {:?}", self.end, self.logged)
     }

@@ -2,10 +2,14 @@
 //!
 //! ```text
 //! row    = name '|' step { ';' step }
-//! step   = 'filter' [ 'log' ] { rule }           the oldest first; a call that no rule is about is allowed
+//! step   = 'filter' [ 'log' ] [ 'listener' ] { rule }
+//!                                                the oldest first; a call that no rule is about is allowed
 //!        | 'tracer' ( 'none' | 'plain' )         none, or one without PTRACE_O_TRACESECCOMP; else there is one
 //!        | 'entry' change                        what the tracer does at the plain stop of the call's entry
 //!        | 'asked' change                        what it does at PTRACE_EVENT_SECCOMP
+//!        | 'supervisor' ( 'continue' | 'return' number | 'signal' | 'closed' )
+//!                                                what comes of the listener's requests: an answer, or a signal for
+//!                                                who waits for it; or the listener is closed before the call
 //!        | 'call' number { argument }            the last step
 //! rule   = number [ '(' argument ')' ] '=' ACTION [ ':' data ]
 //! change = 'nothing' | 'kill' | 'detach'
@@ -21,6 +25,7 @@ use cbpf_translator::SockFilter;
 use cbpf_translator::seccomp::{
     RET_ALLOW, RET_ERRNO, RET_KILL_PROCESS, RET_KILL_THREAD, RET_LOG, RET_TRACE, RET_TRAP, RET_USER_NOTIF,
 };
+use seccomp_kernel::notify::Reply;
 use seccomp_kernel::uapi::FilterFlags;
 
 use super::Registers;
@@ -38,6 +43,8 @@ pub struct Row {
     pub entry: Option<Change>,
     /// What the tracer does when a filter wants it asked.
     pub asked: Change,
+    /// Who answers for filters with a listener.
+    pub supervisor: Supervisor,
     /// The call.
     pub nr: i32,
     /// Its arguments.
@@ -56,10 +63,29 @@ pub enum Tracer {
     Seccomp,
 }
 
+/// What comes of requests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Supervisor {
+    /// This answer.
+    Answers(Reply),
+    /// None: a signal with a handler comes first.
+    Signals,
+    /// None: the listener is closed when the call is made.
+    Closed,
+}
+
+impl Default for Supervisor {
+    fn default() -> Self {
+        Self::Answers(Reply::Continue)
+    }
+}
+
 /// A filter: the first rule that matches counts.
 #[derive(Debug, Default)]
 pub struct Filter {
     log: bool,
+    /// Whether it has a listener.
+    pub listener: bool,
     rules: Vec<Rule>,
 }
 
@@ -114,12 +140,14 @@ impl Sets {
 impl Filter {
     /// One that has calls of `nr` logged.
     pub fn logs(nr: i32) -> Self {
-        Self { log: false, rules: vec![Rule { nr, argument: None, value: RET_LOG }] }
+        let rules = vec![Rule { nr, argument: None, value: RET_LOG }];
+        Self { rules, ..Self::default() }
     }
 
     /// What it is installed with.
-    pub fn flags(&self) -> u32 {
-        if self.log { FilterFlags::LOG.bits() } else { 0 }
+    pub fn flags(&self) -> FilterFlags {
+        let flag = |set, flag| if set { flag } else { FilterFlags::empty() };
+        flag(self.log, FilterFlags::LOG) | flag(self.listener, FilterFlags::NEW_LISTENER)
     }
 
     /// Its program.
@@ -183,8 +211,13 @@ fn alternatives(text: &str) -> Vec<(String, String)> {
 fn parse_step(row: &mut Row, text: &str) -> Result<(), String> {
     let words: Vec<&str> = text.split_whitespace().collect();
     match *words {
-        ["filter", "log", ref rules @ ..] => row.filters.push(filter(true, rules)?),
-        ["filter", ref rules @ ..] => row.filters.push(filter(false, rules)?),
+        ["filter", ref rules @ ..] => row.filters.push(filter(rules)?),
+        ["supervisor", "continue"] => row.supervisor = Supervisor::Answers(Reply::Continue),
+        ["supervisor", "return", value] => {
+            row.supervisor = Supervisor::Answers(Reply::Return(number(value)?));
+        }
+        ["supervisor", "signal"] => row.supervisor = Supervisor::Signals,
+        ["supervisor", "closed"] => row.supervisor = Supervisor::Closed,
         ["tracer", "none"] => row.tracer = Tracer::None,
         ["tracer", "plain"] => row.tracer = Tracer::Plain,
         ["entry", ref words @ ..] => row.entry = Some(change(words)?),
@@ -200,7 +233,16 @@ fn parse_step(row: &mut Row, text: &str) -> Result<(), String> {
     Ok(())
 }
 
-fn filter(log: bool, rules: &[&str]) -> Result<Filter, String> {
+fn filter(words: &[&str]) -> Result<Filter, String> {
+    let flag = |words: &mut &[&str], name| match words.split_first() {
+        Some((first, rest)) if *first == name => {
+            *words = rest;
+            true
+        }
+        _ => false,
+    };
+    let mut rules = words;
+    let (log, listener) = (flag(&mut rules, "log"), flag(&mut rules, "listener"));
     let rule = |text: &&str| {
         let (calls, action) = text.split_once('=').ok_or("no `=`")?;
         let (name, argument) = match calls.split_once('(') {
@@ -223,7 +265,7 @@ fn filter(log: bool, rules: &[&str]) -> Result<Filter, String> {
         Ok(Rule { nr: call(name)?, argument, value: action | number(data)? as u32 })
     };
     let rules = rules.iter().map(rule).collect::<Result<_, String>>()?;
-    Ok(Filter { log, rules })
+    Ok(Filter { log, listener, rules })
 }
 
 fn change(words: &[&str]) -> Result<Change, String> {
