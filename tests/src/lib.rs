@@ -8,6 +8,7 @@
 //! - [`introspect`]: what a debugger is told of a thread's filters, by both.
 //! - [`mock`]: a kernel that embeds the library.
 //! - [`notify`]: cases of user notification, on the host and on the library's state.
+//! - [`trace`]: calls that are left to a tracer or a supervisor, on the host and by the library.
 
 #![deny(unsafe_code)]
 
@@ -23,4 +24,6 @@ pub mod introspect;
 pub mod mock;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 pub mod notify;
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+pub mod trace;
 pub mod vectors;
