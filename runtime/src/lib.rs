@@ -59,6 +59,7 @@ mod engine;
 mod error;
 mod plan;
 mod program;
+pub mod verifier;
 
 pub use cbpf_translator as translator;
 pub use data::SeccompData;

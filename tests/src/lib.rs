@@ -8,6 +8,7 @@
 //! - [`introspect`]: what a debugger is told of a thread's filters, by both.
 //! - [`mock`]: a kernel that embeds the library.
 //! - [`notify`]: cases of user notification, on the host and on the library's state.
+//! - [`verifier`]: eBPF programs, as rows and out of a seed, and what runs them with every check.
 
 #![deny(unsafe_code)]
 
@@ -24,3 +25,4 @@ pub mod mock;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 pub mod notify;
 pub mod vectors;
+pub mod verifier;
