@@ -20,8 +20,12 @@ use super::transfer::{self, Ids};
 use super::value::{Scalar, Value};
 use super::{Log, MAX_MEMORY, MAX_STACK, MAX_VISITED, filled};
 
-/// The most states that are kept at one place; then the oldest makes room.
-const MAX_AT_PLACE: usize = 1024;
+/// The most states at one place whose future is known; then the oldest makes room. Paths that meet again come
+/// together soon after their fork, so it is the newest that are worth asking.
+const MAX_DONE: usize = 64;
+
+/// How many states of the path are looked at for one that came back.
+const MAX_RETURNS: usize = 16;
 
 pub(super) struct Walk<'w> {
     graph: &'w Graph,
@@ -30,6 +34,8 @@ pub(super) struct Walk<'w> {
     ids: Ids,
     /// What is kept at each instruction.
     meetings: Vec<Meeting>,
+    /// The nodes of the path. They end in the opposite order in which they began: what is taken up again is
+    /// the last fork, and that lies behind every node which has a way left.
     nodes: Vec<Node>,
     /// Forks that have a way left.
     pending: Vec<Path>,
@@ -53,14 +59,12 @@ struct Path {
 /// States that came to an instruction.
 #[derive(Default)]
 struct Meeting {
-    kept: Vec<Kept>,
-    /// Which one makes room next.
+    /// Those on the path, by their nodes, in its order.
+    open: Vec<(usize, State)>,
+    /// Those whose future was walked; a ring.
+    done: Vec<State>,
+    /// Which of them makes room next.
     oldest: usize,
-}
-
-struct Kept {
-    state: State,
-    node: usize,
 }
 
 struct Node {
@@ -68,6 +72,8 @@ struct Node {
     parent: Option<usize>,
     /// Paths from it that have not ended.
     open: usize,
+    /// The instruction whose meeting has its state.
+    place: usize,
 }
 
 /// How a path goes on behind an instruction.
@@ -105,7 +111,7 @@ impl<'w> Walk<'w> {
 
     /// Walks every path to its end.
     pub(super) fn all(&mut self) -> Result<(), VerifyError> {
-        let node = self.node(None)?;
+        let node = self.node(None, usize::MAX)?;
         let mut path = Path { pc: 0, state: State::start()?, node };
         loop {
             self.follow(path)?;
@@ -150,52 +156,65 @@ impl<'w> Walk<'w> {
         let pc = path.pc;
         path.state.forget(pc, |pc| self.graph.needs(pc));
         let Some(meeting) = self.meetings.get_mut(pc) else { return Ok(false) };
-        for kept in meeting.kept.iter().rev() {
-            if !kept.state.includes(&path.state) {
-                continue;
-            }
-            if self.nodes.get(kept.node).is_some_and(|node| node.open == 0) {
-                return Ok(true);
-            }
-            if path.state.includes(&kept.state) {
-                return Err(VerifyError::Insn { pc, why: Violation::Endless });
-            }
+        let (older, newer) = meeting.done.split_at_checked(meeting.oldest).unwrap_or_default();
+        if older.iter().rev().chain(newer.iter().rev()).any(|known| known.includes(&path.state)) {
+            return Ok(true);
+        }
+        let returned = |known: &State| known.includes(&path.state) && path.state.includes(known);
+        if meeting.open.iter().rev().take(MAX_RETURNS).any(|(_, known)| returned(known)) {
+            return Err(VerifyError::Insn { pc, why: Violation::Endless });
         }
         let size = path.state.size();
         if self.kept_size.saturating_add(size) > MAX_MEMORY / 2 {
             return Ok(false);
         }
-        let kept = Kept { state: path.state.try_clone()?, node: self.node(Some(path.node))? };
-        path.node = kept.node;
-        self.kept_size = self.kept_size.saturating_add(size);
-        let Some(meeting) = self.meetings.get_mut(pc) else { return Ok(false) };
-        if meeting.kept.len() < MAX_AT_PLACE {
-            meeting.kept.try_reserve(1).map_err(|_| OutOfMemory)?;
-            meeting.kept.push(kept);
-        } else if let Some(slot) = meeting.kept.get_mut(meeting.oldest) {
-            self.kept_size = self.kept_size.saturating_sub(slot.state.size());
-            *slot = kept;
-            meeting.oldest = meeting.oldest.saturating_add(1) % MAX_AT_PLACE;
+        let state = path.state.try_clone()?;
+        meeting.open.try_reserve(1).map_err(|_| OutOfMemory)?;
+        // Room for it when it is done, where no error can be told.
+        if meeting.done.len() < MAX_DONE {
+            meeting.done.try_reserve(1).map_err(|_| OutOfMemory)?;
         }
+        path.node = self.node(Some(path.node), pc)?;
+        if let Some(meeting) = self.meetings.get_mut(pc) {
+            meeting.open.push((path.node, state));
+        }
+        self.kept_size = self.kept_size.saturating_add(size);
         Ok(false)
     }
 
     /// A node with one path, behind another node.
-    fn node(&mut self, parent: Option<usize>) -> Result<usize, OutOfMemory> {
+    fn node(&mut self, parent: Option<usize>, place: usize) -> Result<usize, OutOfMemory> {
         self.nodes.try_reserve(1).map_err(|_| OutOfMemory)?;
-        self.nodes.push(Node { parent, open: 1 });
+        self.nodes.push(Node { parent, open: 1, place });
         Ok(self.nodes.len().saturating_sub(1))
     }
 
     /// A path from a node has ended.
     fn close(&mut self, node: usize) {
         let mut ended = Some(node);
-        while let Some(node) = ended.and_then(|node| self.nodes.get_mut(node)) {
+        while let Some((index, node)) = ended.and_then(|index| Some((index, self.nodes.get_mut(index)?))) {
             node.open = node.open.saturating_sub(1);
             if node.open > 0 {
                 return;
             }
             ended = node.parent;
+            let place = node.place;
+            self.nodes.truncate(index);
+            self.finish(index, place);
+        }
+    }
+
+    /// The state of a node, the last on the path, has its future walked.
+    fn finish(&mut self, node: usize, place: usize) {
+        let Some(meeting) = self.meetings.get_mut(place) else { return };
+        let Some((_, state)) = meeting.open.pop_if(|(last, _)| *last == node) else { return };
+        if meeting.done.len() < meeting.done.capacity().min(MAX_DONE) {
+            meeting.done.push(state);
+            meeting.oldest = meeting.done.len() % MAX_DONE;
+        } else if let Some(slot) = meeting.done.get_mut(meeting.oldest) {
+            self.kept_size = self.kept_size.saturating_sub(slot.size());
+            *slot = state;
+            meeting.oldest = meeting.oldest.saturating_add(1) % MAX_DONE;
         }
     }
 
