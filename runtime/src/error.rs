@@ -7,6 +7,7 @@ use core::fmt;
 use cbpf_translator::OutOfMemory;
 
 use crate::engine::exec_mem::ExecMemoryError;
+use crate::engine::lower::LowerError;
 
 /// Why an engine cannot take a program. The program is fine, and another engine runs it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -19,6 +20,10 @@ pub enum EngineError {
     ExecMemory(ExecMemoryError),
     /// rbpf refused the program. It takes everything Linux's conversion makes, so this is a defect.
     Rbpf,
+    /// An eBPF program that rbpf would run wrong, and that cannot be written otherwise.
+    Lower(LowerError),
+    /// An eBPF program that calls more helpers than rbpf's engines are given.
+    Helpers,
 }
 
 impl fmt::Display for EngineError {
@@ -28,6 +33,8 @@ impl fmt::Display for EngineError {
             Self::Architecture => f.write_str("the JIT makes code for x86_64 only"),
             Self::ExecMemory(error) => error.fmt(f),
             Self::Rbpf => f.write_str("rbpf refused the program"),
+            Self::Lower(error) => error.fmt(f),
+            Self::Helpers => f.write_str("the program calls more helpers than rbpf is given"),
         }
     }
 }
@@ -37,6 +44,15 @@ impl Error for EngineError {}
 impl From<OutOfMemory> for EngineError {
     fn from(_: OutOfMemory) -> Self {
         Self::OutOfMemory
+    }
+}
+
+impl From<LowerError> for EngineError {
+    fn from(error: LowerError) -> Self {
+        match error {
+            LowerError::OutOfMemory => Self::OutOfMemory,
+            error => Self::Lower(error),
+        }
     }
 }
 

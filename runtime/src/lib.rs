@@ -57,6 +57,9 @@ extern crate alloc;
 mod data;
 mod engine;
 mod error;
+mod extension;
+mod helper;
+mod map;
 mod plan;
 mod program;
 pub mod verifier;
@@ -64,7 +67,15 @@ pub mod verifier;
 pub use cbpf_translator as translator;
 pub use data::SeccompData;
 pub use engine::EngineKind;
+pub use engine::ebpf::{BadAddress, Call};
 pub use engine::exec_mem::{ExecMemory, ExecMemoryError, ExecPages, NoExecMemory};
+pub use engine::lower::LowerError;
 pub use error::EngineError;
+pub use extension::Extension;
+pub use helper::{Capability, HELPERS, HelperFn, HelperHost, HelperRow, UserFault};
+pub use map::{
+    AccessError, AtFork, CreateError, MAX_BYTES, MAX_ENTRIES, MAX_KEY_SIZE, MAX_VALUE_SIZE, MIN_RING, Map,
+    MapOptions, TaskScope, Update,
+};
 pub use plan::{NUMBERS, Planned};
 pub use program::Loaded;

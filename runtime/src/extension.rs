@@ -1,0 +1,117 @@
+//! An eBPF filter that is ready to run.
+
+#[cfg(test)]
+mod tests;
+
+use alloc::boxed::Box;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::fmt;
+
+use cbpf_translator::OutOfMemory;
+
+use crate::data::SeccompData;
+use crate::engine::EngineKind;
+use crate::engine::ebpf::{Engine, Parts, Program};
+use crate::engine::exec_mem::ExecMemory;
+use crate::error::EngineError;
+use crate::helper::{HelperHost, HelperRow};
+use crate::map::Map;
+
+/// An eBPF filter in an engine, with its maps and helpers. Send and Sync; many threads may run it at once.
+///
+/// Whatever engine it runs on, it does and answers the same.
+pub struct Extension {
+    parts: Parts,
+    engine: Engine,
+    fell_back: Option<EngineError>,
+}
+
+impl Extension {
+    /// Gives `program` to `engine`, or to the next engine that takes it: jit, interpreter, native. It never goes
+    /// without one. `maps` are those that it names, by their index; `helpers` has all that it calls. Both are
+    /// what it was verified against, or of the same descriptions. Allocates, and calls `memory`; not for use
+    /// under a lock.
+    ///
+    /// # Errors
+    ///
+    /// There is no memory for it.
+    #[cfg_attr(not(test), expect(dead_code, reason = "called with what the verifier gives"))]
+    pub(crate) fn load(
+        program: Program,
+        maps: Vec<Arc<Map>>,
+        helpers: &[HelperRow],
+        engine: EngineKind,
+        memory: &dyn ExecMemory,
+    ) -> Result<Self, OutOfMemory> {
+        let helpers = called(&program, helpers)?;
+        let parts = Parts { program, maps: maps.into_boxed_slice(), helpers };
+        let mut fell_back = None;
+        let mut candidates = EngineKind::ALL.into_iter().skip_while(|kind| *kind != engine);
+        let engine = loop {
+            match candidates.next().map(|kind| Engine::load(kind, &parts, memory)) {
+                Some(Ok(engine)) => break engine,
+                Some(Err(error)) => {
+                    log::debug!("seccomp: {error}, using the next engine");
+                    fell_back = fell_back.or(Some(error));
+                }
+                None => break Engine::Native,
+            }
+        };
+        Ok(Self { parts, engine, fell_back })
+    }
+
+    /// The filter's return value for one system call, made by the thread of `host`: action in the high 16 bits,
+    /// data in the low. Always answers; should an engine fail, the answer is `SECCOMP_RET_KILL_PROCESS`.
+    ///
+    /// Takes the locks of maps, each for a bounded time. Allocates nothing on jit and native; rbpf's interpreter
+    /// allocates its 512-byte stack. Not for use in interrupt handlers.
+    #[inline]
+    pub fn run(&self, data: &SeccompData, host: &dyn HelperHost) -> u32 {
+        self.engine.run(&self.parts, data, host)
+    }
+
+    /// The engine it runs on.
+    pub const fn engine(&self) -> EngineKind {
+        self.engine.kind()
+    }
+
+    /// Why it does not run on the engine that was asked for, if so.
+    pub const fn fell_back(&self) -> Option<EngineError> {
+        self.fell_back
+    }
+
+    /// Its maps, by their index.
+    pub const fn maps(&self) -> &[Arc<Map>] {
+        &self.parts.maps
+    }
+
+    /// The helpers that it calls.
+    pub const fn helpers(&self) -> &[HelperRow] {
+        &self.parts.helpers
+    }
+}
+
+/// The helpers that a program calls, each once.
+fn called(program: &Program, helpers: &[HelperRow]) -> Result<Box<[HelperRow]>, OutOfMemory> {
+    let mut called = Vec::new();
+    called.try_reserve_exact(helpers.len()).map_err(|_| OutOfMemory)?;
+    called.extend(helpers.iter().filter(|row| program.calls(row.helper.id)));
+    Ok(called.into_boxed_slice())
+}
+
+impl fmt::Debug for Extension {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Extension")
+            .field("engine", &self.engine())
+            .field("maps", &self.maps().len())
+            .field("helpers", &self.helpers().len())
+            .finish()
+    }
+}
+
+// Shared by threads that evaluate and dropped by whichever lets go last.
+const _: () = {
+    const fn shared<T: Send + Sync>() {}
+    shared::<Extension>();
+};
