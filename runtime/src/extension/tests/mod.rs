@@ -2,9 +2,11 @@
 
 extern crate std;
 
+mod allocations;
 mod host;
 mod lower;
 mod maps;
+mod parity;
 
 use std::vec;
 use std::vec::Vec;
