@@ -281,6 +281,8 @@ impl<R: Rng + ?Sized> Writer<'_, R> {
                 }
                 2..5 => {
                     let src = self.some_number();
+                    // Linux knows nothing of a shift whose count may be too large.
+                    let op = if self.style.for_linux && matches!(op, Lsh | Rsh | Arsh) { Xor } else { op };
                     let dst = if op == Mov { self.scratch() } else { dst };
                     self.alu_reg(width, op, dst, src);
                     self.set(dst, Kind::Number);
@@ -395,7 +397,8 @@ impl<R: Rng + ?Sized> Writer<'_, R> {
                 self.alu_reg(Width::W64, AluOp::Add, index, pointer);
                 index
             }
-            1 if start == 0 => {
+            // Linux takes no distance that may be negative, though it is from further up.
+            1 if start == 0 && !self.style.for_linux => {
                 self.alu(Width::W64, AluOp::Add, pointer, 64 - len);
                 self.alu_reg(Width::W64, AluOp::Sub, pointer, index);
                 pointer

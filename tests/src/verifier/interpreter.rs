@@ -196,7 +196,7 @@ impl<'a, R: Rng> Run<'a, R> {
         let len = length(size);
         let (object, start) = self.range(self.read(from.base)?, from.off.into(), len)?;
         let target = &self.objects[object];
-        if (target.address + start as u64) % len as u64 != 0 {
+        if !(target.address + start as u64).is_multiple_of(len as u64) {
             return Err("not aligned".into());
         }
         if target.kind == Kind::Context && start < 8 && len == 8 {
@@ -232,7 +232,7 @@ impl<'a, R: Rng> Run<'a, R> {
         if target.read_only {
             return Err(format!("{:?} is read-only", target.kind));
         }
-        if (target.address + start as u64) % len as u64 != 0 {
+        if !(target.address + start as u64).is_multiple_of(len as u64) {
             return Err("not aligned".into());
         }
         let bytes = &mut target.bytes[start..start + len];
