@@ -169,7 +169,8 @@ impl Graph {
         self.needs.fill(Needs { read: u16::MAX, decides: u16::MAX });
     }
 
-    fn iter(&self) -> impl Iterator<Item = (usize, Instruction)> {
+    /// Every instruction, with its index.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (usize, Instruction)> {
         self.insns.iter().enumerate().filter_map(|(pc, insn)| Some((pc, (*insn)?)))
     }
 

@@ -31,7 +31,7 @@ mod walk;
 use alloc::vec::Vec;
 
 use cbpf_translator::OutOfMemory;
-use cbpf_translator::ebpf::Insn;
+use cbpf_translator::ebpf::{Insn, Instruction};
 
 pub use environment::{Arg, Environment, Helper, MapAccess, MapDescriptor, MapKind, Prototype, Return};
 pub use error::{Kind, Use, VerifyError, Violation};
@@ -147,6 +147,12 @@ pub fn verify_logged(
         return Err(VerifyError::Length(len));
     }
     let graph = Graph::new(&program.insns)?;
+    // Also where no run comes: whoever puts addresses in place of the numbers has them all.
+    for (pc, insn) in graph.iter() {
+        if let Instruction::LoadImm64 { imm, .. } = insn {
+            require::constant(environment, imm).map_err(|why| VerifyError::Insn { pc, why })?;
+        }
+    }
     let mut walk = Walk::new(&graph, len, environment, log)?;
     walk.all()?;
     let stack = walk.combined_stack()?;

@@ -312,7 +312,12 @@ impl State {
         Ok(state)
     }
 
-    pub(super) fn try_clone(&self) -> Result<Self, OutOfMemory> {
+    /// The same again.
+    ///
+    /// # Errors
+    ///
+    /// There is no memory for it.
+    pub fn try_clone(&self) -> Result<Self, OutOfMemory> {
         let mut frames = Vec::new();
         frames.try_reserve_exact(self.frames.len()).map_err(|_| OutOfMemory)?;
         for frame in &self.frames {
