@@ -14,6 +14,7 @@ use crate::data::SeccompData;
 use crate::engine::EngineKind;
 use crate::engine::ebpf::{Engine, Parts, Program};
 use crate::engine::exec_mem::ExecMemory;
+use crate::engine::lower::{LowerError, Lowered};
 use crate::error::EngineError;
 use crate::helper::{HelperHost, HelperRow};
 use crate::map::Map;
@@ -79,6 +80,16 @@ impl Extension {
     /// Why it does not run on the engine that was asked for, if so.
     pub const fn fell_back(&self) -> Option<EngineError> {
         self.fell_back
+    }
+
+    /// The program as it is given to an engine of rbpf's, with the addresses of its maps; `None` for the native one,
+    /// which runs it as it is.
+    ///
+    /// # Errors
+    ///
+    /// That engine cannot have it, or there is no memory.
+    pub fn lowered(&self, engine: EngineKind) -> Result<Option<Lowered>, LowerError> {
+        self.parts.lowered(engine).transpose()
     }
 
     /// Its maps, by their index.

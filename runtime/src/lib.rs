@@ -69,7 +69,7 @@ pub use data::SeccompData;
 pub use engine::EngineKind;
 pub use engine::ebpf::{BadAddress, Call};
 pub use engine::exec_mem::{ExecMemory, ExecMemoryError, ExecPages, NoExecMemory};
-pub use engine::lower::LowerError;
+pub use engine::lower::{LowerError, Lowered};
 pub use error::EngineError;
 pub use extension::Extension;
 pub use helper::{Capability, HELPERS, HelperFn, HelperHost, HelperRow, UserFault};

@@ -94,14 +94,15 @@ impl From<OutOfMemory> for LowerError {
     }
 }
 
-/// A program for one of rbpf's engines; `Display` lists it.
+/// An eBPF program as it is given to one of rbpf's engines; `Display` lists it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Lowered {
+pub struct Lowered {
     insns: Vec<Insn>,
 }
 
 impl Lowered {
-    pub(crate) fn insns(&self) -> &[Insn] {
+    /// Its instructions.
+    pub fn insns(&self) -> &[Insn] {
         &self.insns
     }
 

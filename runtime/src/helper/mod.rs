@@ -98,8 +98,18 @@ pub struct HelperRow {
     pub capability: Capability,
     /// What it does. It is called with arguments that the verifier has checked against the prototype.
     pub function: HelperFn,
+    /// Whether it is ours, and its results are known to be what the prototype says.
+    pub(crate) is_ours: bool,
 }
 
-/// A helper's function; the result is what the program finds in r0. It must not panic, and what it gives must be
-/// what its prototype says.
+impl HelperRow {
+    /// An embedder's helper. It writes all that its prototype marks as written; what it gives is compared with
+    /// the prototype whenever it is called.
+    pub const fn new(name: &'static str, helper: Helper, capability: Capability, function: HelperFn) -> Self {
+        Self { name, helper, capability, function, is_ours: false }
+    }
+}
+
+/// A helper's function; the result is what the program finds in r0. It must not panic. A result that is not what the
+/// prototype says is null to the program, and a failure of the engine when that ends.
 pub type HelperFn = fn(&mut Call<'_, '_>) -> u64;

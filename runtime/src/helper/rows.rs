@@ -135,7 +135,8 @@ const fn row(
     returns: Return,
     args: [Arg; 5],
 ) -> HelperRow {
-    HelperRow { name, helper: Helper { id, prototype: Prototype { args, returns } }, capability, function }
+    let helper = Helper { id, prototype: Prototype { args, returns } };
+    HelperRow { is_ours: true, ..HelperRow::new(name, helper, capability, function) }
 }
 
 /// A number for r0; errors are negative.

@@ -20,7 +20,7 @@ use run::{Run, Stack};
 
 use super::EngineKind;
 use super::exec_mem::ExecMemory;
-use super::lower::{Target, lower};
+use super::lower::{LowerError, Lowered, Target, lower};
 use crate::data::SeccompData;
 use crate::error::EngineError;
 use crate::helper::{HelperHost, HelperRow};
@@ -40,6 +40,21 @@ pub(crate) struct Parts {
     pub(crate) maps: Box<[Arc<Map>]>,
     /// Those that it calls, each once.
     pub(crate) helpers: Box<[HelperRow]>,
+}
+
+impl Parts {
+    /// The program as rbpf's engine is given it; `None` for ours.
+    pub(crate) fn lowered(&self, kind: EngineKind) -> Option<Result<Lowered, LowerError>> {
+        match kind {
+            EngineKind::Jit => Some(self.lower(Target::Jit)),
+            EngineKind::Interpreter => Some(self.lower(Target::Interpreter)),
+            EngineKind::Native => None,
+        }
+    }
+
+    fn lower(&self, target: Target) -> Result<Lowered, LowerError> {
+        lower(&self.program, &self.maps, target)
+    }
 }
 
 /// What rbpf's engines hand to helpers, by its address. They put the end of the stack there, and the interpreter
@@ -105,17 +120,18 @@ impl Engine {
         if kind != EngineKind::Native && parts.helpers.len() > MAX_HELPERS {
             return Err(EngineError::Helpers);
         }
-        let lower = |target| lower(&parts.program, &parts.maps, target);
         match kind {
             #[cfg(target_arch = "x86_64")]
-            EngineKind::Jit => Jit::load(&lower(Target::Jit)?, &parts.helpers, memory).map(Self::Jit),
+            EngineKind::Jit => Jit::load(&parts.lower(Target::Jit)?, &parts.helpers, memory).map(Self::Jit),
             #[cfg(not(target_arch = "x86_64"))]
             EngineKind::Jit => {
                 let _ = memory;
                 Err(EngineError::Architecture)
             }
-            EngineKind::Interpreter => Interpreter::load(&lower(Target::Interpreter)?, &parts.helpers)
-                .map(|vm| Self::Interpreter(Box::new(vm))),
+            EngineKind::Interpreter => {
+                let program = parts.lower(Target::Interpreter)?;
+                Interpreter::load(&program, &parts.helpers).map(|vm| Self::Interpreter(Box::new(vm)))
+            }
             EngineKind::Native => Ok(Self::Native),
         }
     }

@@ -15,7 +15,7 @@ use crate::helper::{HelperHost, HelperRow};
 use crate::map::Map;
 use crate::map::ring::Reservation;
 use crate::map::words::Words;
-use crate::verifier::MAX_STACK;
+use crate::verifier::{Arg, MAX_STACK, Prototype, Return};
 
 /// A program's stack.
 pub(crate) type Stack = [u8; MAX_STACK];
@@ -87,7 +87,43 @@ impl<'a> Run<'a> {
             self.failed = true;
             return 0;
         };
-        (row.function)(&mut Call { run: self, stack, args })
+        let result = (row.function)(&mut Call { run: self, stack, args });
+        if row.is_ours || self.gives(row.helper.prototype, args, result) {
+            return result;
+        }
+        self.failed = true;
+        0
+    }
+
+    /// Whether a result is what the prototype says. The verifier and the engines rely on it.
+    fn gives(&self, prototype: Prototype, args: [u64; 5], result: u64) -> bool {
+        let arguments = || prototype.args.into_iter().zip(args);
+        match prototype.returns {
+            Return::Void | Return::Number => true,
+            Return::LengthOrErrno => {
+                const MAX_ERRNO: i64 = 4095;
+                let size = arguments().find(|(arg, _)| matches!(arg, Arg::Size { .. } | Arg::ConstSize));
+                let is_errno = (-MAX_ERRNO..=0).contains(&result.cast_signed());
+                is_errno || size.is_some_and(|(_, size)| result <= size)
+            }
+            Return::MapValueOrNull => {
+                let map = arguments().find(|(arg, _)| matches!(arg, Arg::Map { .. }));
+                let map = map.and_then(|(_, handle)| self.map(handle));
+                result == 0 || map.is_some_and(|map| map.locate(result, map.value_len()).is_some())
+            }
+            Return::MemoryOrNull => {
+                let size = arguments().find(|(arg, _)| matches!(arg, Arg::ConstSize));
+                let size = size.and_then(|(_, size)| usize::try_from(size).ok());
+                result == 0 || size.is_some_and(|size| self.in_reserved(result, size).is_some())
+            }
+        }
+    }
+
+    /// The map of a handle.
+    fn map(&self, handle: u64) -> Option<&'a Map> {
+        let maps: &'a [Arc<Map>] = self.maps;
+        let index = usize::try_from(handle).ok()?.checked_sub(1)?;
+        maps.get(index).map(|map| &**map)
     }
 
     pub(super) fn load(&self, address: u64, size: Size, stack: &Stack) -> Option<u64> {
@@ -154,16 +190,19 @@ impl<'a> Run<'a> {
             let offset = map.locate(address, len)?;
             Some(Place::Shared { words: map.words(), offset, writable: map.is_writable() })
         });
-        value.or_else(|| {
-            self.reserved.iter().flatten().find_map(|reserved| {
-                let words = reserved.map.words();
-                let offset = words.offset_of(address, len)?;
-                let from_start = offset.checked_sub(reserved.reservation.offset())?;
-                (from_start.saturating_add(len) <= reserved.len).then_some(Place::Shared {
-                    words,
-                    offset,
-                    writable: true,
-                })
+        value.or_else(|| self.in_reserved(address, len))
+    }
+
+    /// Where `len` bytes at an address are, if an event has them all.
+    fn in_reserved(&self, address: u64, len: usize) -> Option<Place<'a>> {
+        self.reserved.iter().flatten().find_map(|reserved| {
+            let words = reserved.map.words();
+            let offset = words.offset_of(address, len)?;
+            let from_start = offset.checked_sub(reserved.reservation.offset())?;
+            (from_start.saturating_add(len) <= reserved.len).then_some(Place::Shared {
+                words,
+                offset,
+                writable: true,
             })
         })
     }
@@ -217,10 +256,8 @@ impl<'a> Call<'_, 'a> {
     ///
     /// It names none.
     pub fn map(&mut self, index: usize) -> Result<&'a Map, BadAddress> {
-        let maps: &'a [Arc<Map>] = self.run.maps;
-        let index = usize::try_from(self.number(index)).ok().and_then(|handle| handle.checked_sub(1));
-        let map = index.and_then(|index| maps.get(index));
-        self.sound(map.map(|map| &**map))
+        let map = self.run.map(self.number(index));
+        self.sound(map)
     }
 
     /// What helpers ask the kernel.

@@ -4,8 +4,9 @@ use std::format;
 use std::string::{String, ToString};
 
 use super::*;
+use crate::helper::{Call, Capability, HelperFn, HelperRow};
 use crate::map::{AccessError, AtFork, CreateError, MapOptions, Update};
-use crate::verifier::{MapAccess, MapDescriptor, MapKind};
+use crate::verifier::{Arg, Helper, MapAccess, MapDescriptor, MapKind, Prototype, Return};
 
 const SEED: [u64; 2] = [0x0123_4567_89ab_cdef, 42];
 
@@ -624,20 +625,8 @@ fn helpers_are_called_as_functions_are() {
         (0..5).map(|index| call.number(index) * 10_u64.pow(index as u32)).sum()
     }
 
-    use crate::helper::{Call, Capability, HelperRow};
-    use crate::verifier::{Arg, Helper, Prototype, Return};
     // As many as there can be, and the last is called.
-    let rows: Vec<_> = (0..32)
-        .map(|n| HelperRow {
-            name: "own",
-            helper: Helper {
-                id: -1 - n,
-                prototype: Prototype { args: [Arg::Number; 5], returns: Return::Number },
-            },
-            capability: Capability::Own,
-            function: helper,
-        })
-        .collect();
+    let rows: Vec<_> = (0..32).map(|n| own(-1 - n, [Arg::Number; 5], Return::Number, helper)).collect();
     let numbers = (1..=5).map(|n| format!("r{n} = {n};")).collect::<String>();
     let calls = rows.iter().map(|row| format!("{numbers} call {}; r6 += r0;", row.helper.id));
     let text = format!(
@@ -660,4 +649,74 @@ fn helpers_are_called_as_functions_are() {
     let insns = assemble(&format!("{numbers} call 5000; {text}"));
     let loaded = load(&insns, &more, EngineKind::DEFAULT);
     assert_eq!((loaded.engine(), loaded.fell_back()), (EngineKind::Native, Some(EngineError::Helpers)));
+}
+
+fn own(id: i32, args: [Arg; 5], returns: Return, function: HelperFn) -> HelperRow {
+    HelperRow::new("own", Helper { id, prototype: Prototype { args, returns } }, Capability::Own, function)
+}
+
+#[test]
+fn what_an_embedders_helper_gives_is_what_it_says() {
+    const KINDS: &[MapKind] = &[MapKind::Array, MapKind::Ring];
+    const MAP: Arg = Arg::Map { kinds: KINDS, writes: false };
+    const NONE: Arg = Arg::None;
+    // Each gives r2, or something at a distance of it.
+    let rows = [
+        own(1000, [NONE, Arg::Number, NONE, NONE, NONE], Return::Number, |call| call.number(1)),
+        own(1001, [NONE, Arg::Number, Arg::Size { zero: true }, NONE, NONE], Return::LengthOrErrno, |call| {
+            call.number(1)
+        }),
+        own(1002, [MAP, Arg::Number, NONE, NONE, NONE], Return::MapValueOrNull, |call| {
+            let map = call.map(0).unwrap();
+            map.find(&[0; 4]).unwrap().wrapping_add(call.number(1))
+        }),
+        own(1003, [MAP, Arg::Number, Arg::ConstSize, NONE, NONE], Return::MemoryOrNull, |call| {
+            call.reserve(0, 16).unwrap().wrapping_add(call.number(1))
+        }),
+    ];
+    let killed = 0x8000_0000;
+    for (index, helper, r2, r3, expected) in [
+        (0, 1000, -1_i64, 0, u32::MAX),
+        (0, 1001, 8, 8, 8),
+        (0, 1001, 9, 8, killed),
+        (0, 1001, -4095, 8, -4095_i32 as u32),
+        (0, 1001, -4096, 8, killed),
+        (0, 1001, i64::MIN, 8, killed),
+        (0, 1002, 0, 0, 1),
+        (0, 1002, 16, 0, 1),
+        (0, 1002, 8, 0, killed),
+        (0, 1002, 32, 0, killed),
+        (0, 1002, -16, 0, killed),
+        (1, 1003, 0, 16, 1),
+        (1, 1003, 0, 17, killed),
+        (1, 1003, 8, 16, killed),
+        (1, 1003, -8, 8, killed),
+    ] {
+        let is_address = if helper > 1001 { "if r0 == 0 goto +1; r0 = 1;" } else { "" };
+        let text = format!("r1 = map[{index}]; r2 = {} ll; r3 = {r3}; call {helper}; {is_address} exit", r2);
+        let insns = assemble(&text);
+        for kind in EngineKind::ALL.into_iter().filter(|kind| has(*kind)) {
+            let maps = vec![map(MapKind::Array, 4, 12, 2), map(MapKind::Ring, 0, 0, 4096)];
+            let loaded = Extension::load(unverified(&insns), maps, &rows, kind, &Pages).unwrap();
+            assert_eq!(loaded.run(&with_args(&[]), &Thread::new()), expected, "{kind:?}: {text}");
+        }
+    }
+}
+
+#[test]
+fn a_program_is_shown_as_it_is_run() {
+    let loaded = load(
+        &assemble("r1 = map[0][0]+4; w0 = 5; w2 = w0; r0 = 0; exit"),
+        vec![map(MapKind::Array, 4, 8, 1)],
+        EngineKind::Native,
+    );
+    let address = loaded.maps()[0].words().address() + 4;
+    for kind in [EngineKind::Jit, EngineKind::Interpreter] {
+        let listing = loaded.lowered(kind).unwrap().unwrap().to_string();
+        assert!(
+            listing.contains(&format!("r1 = {address:#x}\n")) && listing.contains("w2 &= -1\n"),
+            "{listing}"
+        );
+    }
+    assert_eq!(loaded.lowered(EngineKind::Native), Ok(None));
 }
