@@ -29,10 +29,14 @@ pub struct Extension {
 }
 
 impl Extension {
-    /// Gives `program` to `engine`, or to the next engine that takes it: jit, interpreter, native. It never goes
-    /// without one. `maps` are those that it names, by their index; `helpers` has all that it calls. Both are
-    /// what it was verified against, or of the same descriptions. Allocates, and calls `memory`; not for use
-    /// under a lock.
+    /// The engine to use where nothing else is asked for, on the architecture this was compiled for. rbpf's
+    /// interpreter is on none of them: it reads values that CPUs share as plain memory.
+    pub const DEFAULT_ENGINE: EngineKind =
+        if cfg!(target_arch = "x86_64") { EngineKind::Jit } else { EngineKind::Native };
+
+    /// Gives `program` to `engine`, or to the native one, which takes every program. `maps` are those that it names,
+    /// by their index; `helpers` has all that it calls. Both are what it was verified against, or of the same
+    /// descriptions. Allocates, and calls `memory`; not for use under a lock.
     ///
     /// # Errors
     ///
@@ -47,16 +51,11 @@ impl Extension {
     ) -> Result<Self, OutOfMemory> {
         let helpers = called(&program, helpers)?;
         let parts = Parts { program, maps: maps.into_boxed_slice(), helpers };
-        let mut fell_back = None;
-        let mut candidates = EngineKind::ALL.into_iter().skip_while(|kind| *kind != engine);
-        let engine = loop {
-            match candidates.next().map(|kind| Engine::load(kind, &parts, memory)) {
-                Some(Ok(engine)) => break engine,
-                Some(Err(error)) => {
-                    log::debug!("seccomp: {error}, using the next engine");
-                    fell_back = fell_back.or(Some(error));
-                }
-                None => break Engine::Native,
+        let (engine, fell_back) = match Engine::load(engine, &parts, memory) {
+            Ok(engine) => (engine, None),
+            Err(error) => {
+                log::debug!("seccomp: {error}, using the native engine");
+                (Engine::Native, Some(error))
             }
         };
         Ok(Self { parts, engine, fell_back })
@@ -103,11 +102,16 @@ impl Extension {
     }
 }
 
-/// The helpers that a program calls, each once.
+/// The helpers that a program calls, each once: of rows with the same number, the first counts.
 fn called(program: &Program, helpers: &[HelperRow]) -> Result<Box<[HelperRow]>, OutOfMemory> {
-    let mut called = Vec::new();
+    let mut called: Vec<HelperRow> = Vec::new();
     called.try_reserve_exact(helpers.len()).map_err(|_| OutOfMemory)?;
-    called.extend(helpers.iter().filter(|row| program.calls(row.helper.id)));
+    for row in helpers {
+        let is_new = called.iter().all(|other| other.helper.id != row.helper.id);
+        if is_new && program.calls(row.helper.id) {
+            called.push(*row);
+        }
+    }
     Ok(called.into_boxed_slice())
 }
 

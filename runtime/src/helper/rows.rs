@@ -150,11 +150,11 @@ fn status(result: Result<(), AccessError>) -> u64 {
 }
 
 /// Calls `with` with the key at the argument's address.
-fn with_key<R>(
-    call: &mut Call<'_, '_>,
+fn with_key<'a, R>(
+    call: &mut Call<'_, 'a>,
     argument: usize,
     len: usize,
-    with: impl FnOnce(&[u8]) -> R,
+    with: impl FnOnce(&mut Call<'_, 'a>, &[u8]) -> R,
 ) -> Result<R, BadAddress> {
     // What most keys fit is not worth clearing more for.
     const SHORT: usize = 16;
@@ -169,12 +169,12 @@ fn with_key<R>(
     };
     let key = buffer.get_mut(..len).ok_or(BadAddress)?;
     call.read(address, key)?;
-    Ok(with(key))
+    Ok(with(call, key))
 }
 
 fn map_lookup(call: &mut Call<'_, '_>) -> u64 {
     let Ok(map) = call.map(0) else { return 0 };
-    match with_key(call, 1, map.key_len(), |key| map.find(key)) {
+    match with_key(call, 1, map.key_len(), |_, key| map.find(key)) {
         Ok(Ok(address)) => address,
         _ => 0,
     }
@@ -189,14 +189,12 @@ fn map_update(call: &mut Call<'_, '_>) -> u64 {
         Ok(update) => update,
         Err(error) => return number(error.errno()),
     };
-    let mut key = [0; MAX_KEY_SIZE as usize];
-    let Some(key) = key.get_mut(..map.key_len()) else { return number(EINVAL) };
-    if call.read(call.number(1), key).is_err() {
-        return number(EFAULT);
-    }
-    status(map.update_with(key, update, |words, offset| {
-        call.copy_to_words(value, words, offset, map.value_len()).ok()
-    }))
+    let updated = with_key(call, 1, map.key_len(), |call, key| {
+        map.update_with(key, update, |words, offset| {
+            call.copy_to_words(value, words, offset, map.value_len()).ok()
+        })
+    });
+    updated.map_or(number(EFAULT), status)
 }
 
 fn map_delete(call: &mut Call<'_, '_>) -> u64 {
@@ -204,7 +202,7 @@ fn map_delete(call: &mut Call<'_, '_>) -> u64 {
     if !map.is_writable() {
         return number(EPERM);
     }
-    with_key(call, 1, map.key_len(), |key| status(map.remove(key))).unwrap_or(number(EFAULT))
+    with_key(call, 1, map.key_len(), |_, key| status(map.remove(key))).unwrap_or(number(EFAULT))
 }
 
 fn ktime(call: &mut Call<'_, '_>) -> u64 {
@@ -285,6 +283,7 @@ fn read_user_str(call: &mut Call<'_, '_>) -> u64 {
             Err(UserFault) => return give_up(call, to, size),
             Ok(Some(end)) => {
                 let len = done.saturating_add(end).saturating_add(1);
+                // Behind the string is nothing of the user's.
                 let rest = call.clear(to.wrapping_add(len), size.saturating_sub(len));
                 return rest.map_or(number(EFAULT), |()| len);
             }
@@ -304,7 +303,6 @@ fn copy_piece(call: &mut Call<'_, '_>, from: u64, to: u64, len: u64) -> Result<O
     let piece = usize::try_from(len).ok().and_then(|len| piece.get_mut(..len)).ok_or(UserFault)?;
     call.host().copy_from_user(from, piece)?;
     let end = piece.iter().position(|byte| *byte == 0);
-    // What is behind the string is none of the program's business.
     call.write(to, piece).map_err(|BadAddress| UserFault)?;
     Ok(end.map(|end| end as u64))
 }

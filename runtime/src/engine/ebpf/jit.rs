@@ -3,6 +3,7 @@
 //! The code accesses whatever memory the program says. It is that of a verified program, so all of it is the
 //! context (read only), the stack that the code has made, a value of one of the program's maps, which it keeps,
 //! or an event that its run has reserved. Values are atomics to Rust ([`Words`](crate::map::words::Words)).
+//! Neither registers nor stack are cleared: a verified program reads nothing of them that it has not set.
 //!
 //! rbpf keeps the address of the "packet" in the machine's r10 from the first instruction to the last, changes it
 //! nowhere, and reads it only for packet loads, which no lowered program has here. That address is the run's

@@ -52,6 +52,8 @@ const ROWS: &[Row] = &[
     Row("r0 = 1; if r2 s< -5 goto +1; r0 = 0", &[(0xfffffffb, 0, 0), (MINUS_5, 0, 0), (MIN, 0, 1)]),
     Row("r4 = r10; r0 = 1; if r10 == r4 goto +1; r0 = 0", &[(0, 0, 1)]),
     Row("r4 = r10; r0 = 1; if r10 != r4 goto +1; r0 = 0", &[(0, 0, 0)]),
+    Row("r4 = r10; r4 += -8; r0 = 1; if r10 > r4 goto +1; r0 = 0", &[(0, 0, 1)]),
+    Row("r4 = r10; r4 += -8; r0 = 1; if r10 <= r4 goto +1; r0 = 0", &[(0, 0, 0)]),
     Row("r0 = 1; if r0 == 2 goto -1", &[(0, 0, 1)]),
     Row("r0 = 1; if r0 == -5 goto -1; if r0 != 1 goto -1", &[(0, 0, 1)]),
     Row("r0 = 1; if r0 == 1 goto +1; goto -1", &[(0, 0, 1)]),
@@ -339,7 +341,8 @@ fn what_becomes_too_long_is_refused() {
     let text = |count: usize| format!("{}exit", "w0 = w2; ".repeat(count));
     let longest = lowered(&text(16_383), Target::Jit).unwrap();
     assert_eq!(longest.len(), 32_767);
-    assert_eq!(lowered(&text(16_384), Target::Jit), Err(LowerError::TooLong));
+    let one_more = lowered(&format!("r0 = 0; {}", text(16_383)), Target::Jit);
+    assert_eq!(one_more, Err(LowerError::TooLong));
 
     // 200 calls of a function that calls another 200 times.
     let calls = |callee: &str| format!("call {callee}; ").repeat(200);
@@ -365,14 +368,19 @@ fn the_longest_programs_run() {
 
 #[test]
 fn what_no_run_gets_to_may_be_anything() {
-    let insns = assemble("r0 = 7; if r0 == 7 goto +3; r10 = 5; call 99; r1 = map[9]; exit");
-    let reached = |pc: usize| !(2..=5).contains(&pc);
-    let functions = || vec![Function { entry: 0, stack: 0 }];
-    let insns = [&insns[..1], &[Insn::new(0x15, 0, 0, 4, 7)], &insns[2..]].concat();
-    for kind in EngineKind::ALL.into_iter().filter(|kind| has(*kind)) {
-        let program = Program::new(&insns, reached, functions()).unwrap();
-        let loaded = Extension::load(program, vec![], &HELPERS, kind, &Pages).unwrap();
-        assert_eq!((loaded.engine(), loaded.run(&with_args(&[]), &Thread::new())), (kind, 7));
+    for (text, dead) in [
+        ("r0 = 7; if r0 == 7 goto +4; r10 = 5; call 99; r1 = map[9]; exit", 2..6),
+        // At the end, where a jump that is never taken leads.
+        ("r0 = 7; if r0 != 7 goto +1; exit; call 99; r10 = 5", 3..5),
+    ] {
+        let insns = assemble(text);
+        for kind in EngineKind::ALL.into_iter().filter(|kind| has(*kind)) {
+            let functions = vec![Function { entry: 0, stack: 0 }];
+            let program = Program::new(&insns, |pc| !dead.contains(&pc), functions).unwrap();
+            let loaded = Extension::load(program, vec![], &HELPERS, kind, &Pages).unwrap();
+            assert_eq!((loaded.engine(), loaded.fell_back()), (kind, None), "{text}");
+            assert_eq!(loaded.run(&with_args(&[]), &Thread::new()), 7);
+        }
     }
 }
 

@@ -384,17 +384,42 @@ fn events_arrive_when_the_program_has_ended() {
 
 #[test]
 fn an_event_is_written_until_the_program_ends() {
-    // It is submitted, then written, and the ring is filled behind it.
+    // Submitted, looked for, and written again.
     let text = "r1 = map[0]; r2 = 8; r3 = 0; call 131; if r0 == 0 goto out; r6 = r0
-        r1 = r6; r2 = 0; call 132; *(u64 *)(r6 +0) = 7
-        out: r0 = 0; exit";
-    let ring = map(MapKind::Ring, 0, 0, 4096);
-    for extension in in_all_engines(&assemble(text), std::slice::from_ref(&ring)) {
-        extension.run(&with_args(&[]), &Thread::new());
+        r1 = r6; r2 = 0; call 132; r1 = map[0]; call 1000; r7 = r0; *(u64 *)(r6 +0) = 7; r0 = r7; exit
+        out: r0 = 99; exit";
+    const RING: Arg = Arg::Map { kinds: &[MapKind::Ring], writes: true };
+    let args = [RING, Arg::None, Arg::None, Arg::None, Arg::None];
+    let looks = own(1000, args, Return::Number, |call| {
+        let event = call.map(0).unwrap().next_event(&mut [0; 8]);
+        event.unwrap().is_some().into()
+    });
+    let rows = [&HELPERS[..], &[looks]].concat();
+    for kind in EngineKind::ALL.into_iter().filter(|kind| has(*kind)) {
+        let ring = map(MapKind::Ring, 0, 0, 4096);
+        let insns = assemble(text);
+        let loaded = Extension::load(unverified(&insns), vec![ring.clone()], &rows, kind, &Pages);
+        assert_eq!(loaded.unwrap().run(&with_args(&[]), &Thread::new()), 0, "{kind:?}");
         let mut event = [0; 8];
-        assert_eq!(ring.next_event(&mut event), Ok(Some(8)));
-        assert_eq!(event, key(7));
+        assert_eq!((ring.next_event(&mut event), event), (Ok(Some(8)), key(7)));
     }
+}
+
+#[test]
+fn events_arrive_in_the_order_of_their_places() {
+    let ring = map(MapKind::Ring, 0, 0, 4096);
+    let inner = ring.ring().unwrap();
+    let [first, second, third] = [8, 16, 24].map(|len| inner.reserve(len).unwrap());
+    let mut event = [0; 32];
+    assert_eq!(ring.next_event(&mut event), Ok(None));
+    inner.finish(second, false);
+    assert_eq!(ring.next_event(&mut event), Ok(None));
+    inner.finish(first, true);
+    assert_eq!((ring.next_event(&mut event), ring.next_event(&mut event)), (Ok(Some(16)), Ok(None)));
+    inner.finish(third, false);
+    // What there is no room for is cut, and its length told.
+    assert_eq!(ring.next_event(&mut event[..3]), Ok(Some(24)));
+    assert_eq!(ring.waiting_bytes(), 0);
 }
 
 #[test]
@@ -641,6 +666,12 @@ fn helpers_are_called_as_functions_are() {
     for kind in EngineKind::ALL.into_iter().filter(|kind| has(*kind)) {
         let loaded = load(&insns, &rows, kind);
         assert_eq!((loaded.engine(), loaded.helpers().len()), (kind, 32));
+        assert_eq!(loaded.run(&with_args(&[1]), &Thread::new()), 32 * 54_321 + 8 + 9 + 1 + 5);
+    }
+    // Of two with one number, the first counts.
+    let twice = [&rows[..], &[own(-1, [Arg::Number; 5], Return::Number, |_| 0)]].concat();
+    for kind in EngineKind::ALL.into_iter().filter(|kind| has(*kind)) {
+        let loaded = load(&insns, &twice, kind);
         assert_eq!(loaded.run(&with_args(&[1]), &Thread::new()), 32 * 54_321 + 8 + 9 + 1 + 5);
     }
     // One more, and rbpf has no place for it.
