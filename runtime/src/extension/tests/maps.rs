@@ -669,10 +669,12 @@ fn helpers_are_called_as_functions_are() {
         assert_eq!(loaded.run(&with_args(&[1]), &Thread::new()), 32 * 54_321 + 8 + 9 + 1 + 5);
     }
     // Of two with one number, the first counts.
-    let twice = [&rows[..], &[own(-1, [Arg::Number; 5], Return::Number, |_| 0)]].concat();
+    let again = [own(-1, [Arg::Number; 5], Return::Number, |_| 0)];
+    let twice = [&rows[..1], &again].concat();
+    let once = assemble(&format!("{numbers} call -1; exit"));
     for kind in EngineKind::ALL.into_iter().filter(|kind| has(*kind)) {
-        let loaded = load(&insns, &twice, kind);
-        assert_eq!(loaded.run(&with_args(&[1]), &Thread::new()), 32 * 54_321 + 8 + 9 + 1 + 5);
+        let loaded = load(&once, &twice, kind);
+        assert_eq!((loaded.helpers().len(), loaded.run(&with_args(&[]), &Thread::new())), (1, 54_321));
     }
     // One more, and rbpf has no place for it.
     let more =
