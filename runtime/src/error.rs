@@ -62,6 +62,40 @@ impl From<ExecMemoryError> for EngineError {
     }
 }
 
+/// Why a verified program cannot be loaded with these maps and helpers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum LoadError {
+    /// There are this many maps, and it was verified against another number of them.
+    MapCount(usize),
+    /// The map of this index has another description than the one it was verified against.
+    Map(usize),
+    /// It calls the helper of this number, which is missing or has another prototype.
+    Helper(i32),
+    /// There is no memory for it.
+    OutOfMemory,
+}
+
+impl fmt::Display for LoadError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::MapCount(count) => write!(f, "{count} maps are not what the program was verified against"),
+            Self::Map(index) => write!(f, "map {index} is not what the program was verified against"),
+            Self::Helper(id) => {
+                write!(f, "helper {id} is missing or not what the program was verified against")
+            }
+            Self::OutOfMemory => OutOfMemory.fmt(f),
+        }
+    }
+}
+
+impl Error for LoadError {}
+
+impl From<OutOfMemory> for LoadError {
+    fn from(_: OutOfMemory) -> Self {
+        Self::OutOfMemory
+    }
+}
+
 /// An engine failed while running a program. Nothing a program or its input does can cause it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Fault;

@@ -15,9 +15,10 @@ use crate::engine::EngineKind;
 use crate::engine::ebpf::{Engine, Parts, Program};
 use crate::engine::exec_mem::ExecMemory;
 use crate::engine::lower::{LowerError, Lowered};
-use crate::error::EngineError;
+use crate::error::{EngineError, LoadError};
 use crate::helper::{HelperHost, HelperRow};
 use crate::map::Map;
+use crate::verifier::{Helper, Verified};
 
 /// An eBPF filter in an engine, with its maps and helpers. Send and Sync; many threads may run it at once.
 ///
@@ -34,15 +35,28 @@ impl Extension {
     pub const DEFAULT_ENGINE: EngineKind =
         if cfg!(target_arch = "x86_64") { EngineKind::Jit } else { EngineKind::Native };
 
-    /// Gives `program` to `engine`, or to the native one, which takes every program. `maps` are those that it names,
+    /// Gives a program to `engine`, or to the native one, which takes every program. `maps` are those that it names,
     /// by their index; `helpers` has all that it calls. Both are what it was verified against, or of the same
     /// descriptions. Allocates, and calls `memory`; not for use under a lock.
     ///
     /// # Errors
     ///
-    /// There is no memory for it.
-    #[cfg_attr(not(test), expect(dead_code, reason = "called with what the verifier gives"))]
-    pub(crate) fn load(
+    /// Maps or helpers are not what it was verified against, or there is no memory for it.
+    pub fn load(
+        verified: &Verified,
+        maps: Vec<Arc<Map>>,
+        helpers: &[HelperRow],
+        engine: EngineKind,
+        memory: &dyn ExecMemory,
+    ) -> Result<Self, LoadError> {
+        let program = Program::new(verified)?;
+        check_maps(verified, &maps)?;
+        check_helpers(&program, verified, helpers)?;
+        Self::from_parts(program, maps, helpers, engine, memory).map_err(LoadError::from)
+    }
+
+    /// As [`Extension::load`], with what is verified to go together.
+    pub(crate) fn from_parts(
         program: Program,
         maps: Vec<Arc<Map>>,
         helpers: &[HelperRow],
@@ -99,6 +113,30 @@ impl Extension {
     /// The helpers that it calls.
     pub const fn helpers(&self) -> &[HelperRow] {
         &self.parts.helpers
+    }
+}
+
+fn check_maps(verified: &Verified, maps: &[Arc<Map>]) -> Result<(), LoadError> {
+    if maps.len() != verified.maps().len() {
+        return Err(LoadError::MapCount(maps.len()));
+    }
+    let mut described = maps.iter().zip(verified.maps());
+    match described.position(|(map, descriptor)| map.descriptor() != *descriptor) {
+        Some(index) => Err(LoadError::Map(index)),
+        None => Ok(()),
+    }
+}
+
+fn check_helpers(program: &Program, verified: &Verified, rows: &[HelperRow]) -> Result<(), LoadError> {
+    let mut called = verified.helpers().iter().filter(|helper| program.calls(helper.id));
+    let is_given = |helper: &Helper| {
+        let known = verified.helpers().iter().find(|known| known.id == helper.id);
+        let row = rows.iter().find(|row| row.helper.id == helper.id);
+        row.is_some_and(|row| Some(&row.helper) == known)
+    };
+    match called.find(|helper| !is_given(helper)) {
+        Some(helper) => Err(LoadError::Helper(helper.id)),
+        None => Ok(()),
     }
 }
 

@@ -70,7 +70,7 @@ pub use engine::EngineKind;
 pub use engine::ebpf::{BadAddress, Call};
 pub use engine::exec_mem::{ExecMemory, ExecMemoryError, ExecPages, NoExecMemory};
 pub use engine::lower::{LowerError, Lowered};
-pub use error::EngineError;
+pub use error::{EngineError, LoadError};
 pub use extension::Extension;
 pub use helper::{Capability, HELPERS, HelperFn, HelperHost, HelperRow, UserFault};
 pub use map::{

@@ -195,6 +195,11 @@ impl Graph {
         self.functions.partition_point(|entry| *entry <= pc).saturating_sub(1)
     }
 
+    /// Where each function begins.
+    pub(super) fn entries(&self) -> &[usize] {
+        &self.functions
+    }
+
     pub(super) fn function_count(&self) -> usize {
         self.functions.len()
     }

@@ -81,15 +81,42 @@ impl Program {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Verified {
     program: Program,
+    maps: Vec<MapDescriptor>,
+    helpers: Vec<Helper>,
+    functions: Vec<Function>,
     reached: Vec<bool>,
     visited: usize,
     stack: u32,
+}
+
+/// A function of a program: it ends where the next one begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Function {
+    /// The index of its first instruction.
+    pub entry: usize,
+    /// How far below its r10 it may touch, in bytes.
+    pub stack: u32,
 }
 
 impl Verified {
     /// Its instructions.
     pub fn insns(&self) -> &[Insn] {
         self.program.insns()
+    }
+
+    /// The maps that it was verified against, by index.
+    pub fn maps(&self) -> &[MapDescriptor] {
+        &self.maps
+    }
+
+    /// The helpers that it was verified against.
+    pub fn helpers(&self) -> &[Helper] {
+        &self.helpers
+    }
+
+    /// Its functions in the order of their entries; the first is the main program.
+    pub fn functions(&self) -> &[Function] {
+        &self.functions
     }
 
     /// Whether any run can get to this instruction. Others were not looked at, beyond that they are
@@ -156,8 +183,17 @@ pub fn verify_logged(
     let mut walk = Walk::new(&graph, len, environment, log)?;
     walk.all()?;
     let stack = walk.combined_stack()?;
+    let functions = walk.functions()?;
     let Walk { reached, visited, .. } = walk;
-    Ok(Verified { program, reached, visited, stack })
+    let (maps, helpers) = (copied(environment.maps)?, copied(environment.helpers)?);
+    Ok(Verified { program, maps, helpers, functions, reached, visited, stack })
+}
+
+fn copied<T: Copy>(from: &[T]) -> Result<Vec<T>, OutOfMemory> {
+    let mut vec = Vec::new();
+    vec.try_reserve_exact(from.len()).map_err(|_| OutOfMemory)?;
+    vec.extend_from_slice(from);
+    Ok(vec)
 }
 
 /// `len` times `value`.

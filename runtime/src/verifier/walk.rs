@@ -18,7 +18,7 @@ use super::require::{self, Access, Place};
 use super::state::{Span, State};
 use super::transfer::{self, Ids};
 use super::value::{Scalar, Value};
-use super::{Log, MAX_MEMORY, MAX_STACK, MAX_VISITED, filled};
+use super::{Function, Log, MAX_MEMORY, MAX_STACK, MAX_VISITED, filled};
 
 /// The most states at one place whose future is known; then the oldest makes room. Paths that meet again come
 /// together soon after their fork, so it is the newest that are worth asking.
@@ -343,6 +343,16 @@ impl<'w> Walk<'w> {
         if let Some(known) = self.depths.get_mut(state.function_at(depth)) {
             *known = used.max(*known);
         }
+    }
+
+    /// The functions, with what they use of their stacks.
+    pub(super) fn functions(&self) -> Result<Vec<Function>, OutOfMemory> {
+        let entries = self.graph.entries();
+        let mut functions = Vec::new();
+        functions.try_reserve_exact(entries.len()).map_err(|_| OutOfMemory)?;
+        let all = entries.iter().zip(&self.depths);
+        functions.extend(all.map(|(entry, stack)| Function { entry: *entry, stack: *stack }));
+        Ok(functions)
     }
 
     /// Bytes of stack that the functions use which call one another, at most [`MAX_STACK`]. Each begins at a

@@ -3,7 +3,9 @@
 use alloc::vec::Vec;
 
 use cbpf_translator::OutOfMemory;
-use cbpf_translator::ebpf::{DecodeError, Insn, Instruction};
+use cbpf_translator::ebpf::{Insn, Instruction};
+
+use crate::verifier::Verified;
 
 /// Instructions and the functions that they belong to.
 #[derive(Clone, Debug)]
@@ -23,42 +25,39 @@ pub(crate) struct Function {
     pub(crate) stack: u16,
 }
 
-/// Why instructions are no [`Program`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum ProgramError {
-    /// The instruction of this index is none.
-    Decode(usize, DecodeError),
-    OutOfMemory,
-}
-
-impl From<OutOfMemory> for ProgramError {
-    fn from(_: OutOfMemory) -> Self {
-        Self::OutOfMemory
-    }
-}
-
 impl Program {
+    /// A verified program.
+    ///
+    /// # Errors
+    ///
+    /// There is no memory for it.
+    pub(crate) fn new(verified: &Verified) -> Result<Self, OutOfMemory> {
+        let mut functions = Vec::new();
+        functions.try_reserve_exact(verified.functions().len()).map_err(|_| OutOfMemory)?;
+        functions.extend(verified.functions().iter().map(|function| Function {
+            entry: function.entry,
+            // At most `MAX_STACK`.
+            stack: function.stack.next_multiple_of(8) as u16,
+        }));
+        Self::from_parts(verified.insns(), |pc| verified.is_reached(pc), functions)
+    }
+
     /// The program of these instructions, of which runs get to those that `is_reached` says. `functions` are all
     /// that are called, in the order of their entries, behind the main program.
-    #[cfg_attr(not(test), expect(dead_code, reason = "called with what the verifier gives"))]
-    pub(crate) fn new(
+    pub(crate) fn from_parts(
         insns: &[Insn],
         is_reached: impl Fn(usize) -> bool,
         functions: Vec<Function>,
-    ) -> Result<Self, ProgramError> {
+    ) -> Result<Self, OutOfMemory> {
         let mut decoded = Vec::new();
         decoded.try_reserve_exact(insns.len()).map_err(|_| OutOfMemory)?;
         let mut second_half = false;
         for (pc, insn) in insns.iter().enumerate() {
-            if second_half || !is_reached(pc) {
-                second_half = false;
-                decoded.push(None);
-                continue;
-            }
             let next = insns.get(pc.saturating_add(1)).copied();
-            let insn = Instruction::decode(*insn, next).map_err(|error| ProgramError::Decode(pc, error))?;
-            second_half = insn.slots() > 1;
-            decoded.push(Some(insn));
+            // What runs get to is an instruction.
+            let insn = Instruction::decode(*insn, next).ok().filter(|_| !second_half && is_reached(pc));
+            second_half = insn.is_some_and(|insn| insn.slots() > 1);
+            decoded.push(insn);
         }
         Ok(Self { insns: decoded, functions })
     }

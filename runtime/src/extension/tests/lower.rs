@@ -376,8 +376,8 @@ fn what_no_run_gets_to_may_be_anything() {
         let insns = assemble(text);
         for kind in EngineKind::ALL.into_iter().filter(|kind| has(*kind)) {
             let functions = vec![Function { entry: 0, stack: 0 }];
-            let program = Program::new(&insns, |pc| !dead.contains(&pc), functions).unwrap();
-            let loaded = Extension::load(program, vec![], &HELPERS, kind, &Pages).unwrap();
+            let program = Program::from_parts(&insns, |pc| !dead.contains(&pc), functions).unwrap();
+            let loaded = Extension::from_parts(program, vec![], &HELPERS, kind, &Pages).unwrap();
             assert_eq!((loaded.engine(), loaded.fell_back()), (kind, None), "{text}");
             assert_eq!(loaded.run(&with_args(&[]), &Thread::new()), 7);
         }
@@ -388,7 +388,8 @@ fn what_no_run_gets_to_may_be_anything() {
 fn an_engine_that_cannot_have_a_program_gives_way() {
     let text = "*(u64 *)(r10 -256) = 0; call f; exit; f: r6 = 5; *(u64 *)(r10 -256) = 0; r0 = r6; exit";
     let loaded =
-        Extension::load(unverified(&assemble(text)), vec![], &HELPERS, EngineKind::Jit, &Pages).unwrap();
+        Extension::from_parts(unverified(&assemble(text)), vec![], &HELPERS, EngineKind::Jit, &Pages)
+            .unwrap();
     let why = EngineError::Lower(LowerError::Stack);
     assert_eq!((loaded.engine(), loaded.fell_back()), (EngineKind::Native, Some(why)));
     assert_eq!(loaded.run(&with_args(&[]), &Thread::new()), 5);

@@ -398,7 +398,7 @@ fn an_event_is_written_until_the_program_ends() {
     for kind in EngineKind::ALL.into_iter().filter(|kind| has(*kind)) {
         let ring = map(MapKind::Ring, 0, 0, 4096);
         let insns = assemble(text);
-        let loaded = Extension::load(unverified(&insns), vec![ring.clone()], &rows, kind, &Pages);
+        let loaded = Extension::from_parts(unverified(&insns), vec![ring.clone()], &rows, kind, &Pages);
         assert_eq!(loaded.unwrap().run(&with_args(&[]), &Thread::new()), 0, "{kind:?}");
         let mut event = [0; 8];
         assert_eq!((ring.next_event(&mut event), event), (Ok(Some(8)), key(7)));
@@ -577,7 +577,7 @@ fn read_only_maps_are_read() {
     let unverified = |text: &str| {
         let insns = assemble(text);
         let program = unverified(&insns);
-        Extension::load(program, read_only(), &HELPERS, EngineKind::Native, &Pages).unwrap()
+        Extension::from_parts(program, read_only(), &HELPERS, EngineKind::Native, &Pages).unwrap()
     };
     assert_eq!(unverified(&store).run(&with_args(&[]), &Thread::new()), 0x8000_0000);
     let update = text_of(&[update(0, 1, 0)]);
@@ -590,7 +590,7 @@ fn the_native_engine_lets_no_access_out() {
     let runs = |text: &str| {
         let insns = assemble(&format!("{text} r0 = 1; exit"));
         let loaded =
-            Extension::load(unverified(&insns), maps(), &HELPERS, EngineKind::Native, &Pages).unwrap();
+            Extension::from_parts(unverified(&insns), maps(), &HELPERS, EngineKind::Native, &Pages).unwrap();
         match loaded.run(&with_args(&[]), &Thread::new()) {
             1 => true,
             0x8000_0000 => false,
@@ -661,7 +661,7 @@ fn helpers_are_called_as_functions_are() {
     );
     let insns = assemble(&text);
     let load = |insns: &[Insn], rows: &[HelperRow], kind| {
-        Extension::load(unverified(insns), vec![], rows, kind, &Pages).unwrap()
+        Extension::from_parts(unverified(insns), vec![], rows, kind, &Pages).unwrap()
     };
     for kind in EngineKind::ALL.into_iter().filter(|kind| has(*kind)) {
         let loaded = load(&insns, &rows, kind);
@@ -730,7 +730,7 @@ fn what_an_embedders_helper_gives_is_what_it_says() {
         let insns = assemble(&text);
         for kind in EngineKind::ALL.into_iter().filter(|kind| has(*kind)) {
             let maps = vec![map(MapKind::Array, 4, 12, 2), map(MapKind::Ring, 0, 0, 4096)];
-            let loaded = Extension::load(unverified(&insns), maps, &rows, kind, &Pages).unwrap();
+            let loaded = Extension::from_parts(unverified(&insns), maps, &rows, kind, &Pages).unwrap();
             assert_eq!(loaded.run(&with_args(&[]), &Thread::new()), expected, "{kind:?}: {text}");
         }
     }
@@ -752,4 +752,24 @@ fn a_program_is_shown_as_it_is_run() {
         );
     }
     assert_eq!(loaded.lowered(EngineKind::Native), Ok(None));
+}
+
+#[test]
+fn what_a_program_is_loaded_with_is_what_it_was_verified_against() {
+    use crate::error::LoadError;
+    let insns = assemble("r1 = map[0]; *(u32 *)(r10 -4) = 0; r2 = r10; r2 += -4; call 1; r0 = 0; exit");
+    let array = || map(MapKind::Array, 4, 8, 2);
+    let verified = verified(&insns, &[array()]);
+    let load = |maps: Vec<Arc<Map>>, rows: &[HelperRow]| {
+        Extension::load(&verified, maps, rows, EngineKind::Native, &Pages).map(|_| ())
+    };
+    assert_eq!(load(vec![array()], &HELPERS), Ok(()));
+    assert_eq!(load(vec![array()], &HELPERS[..1]), Ok(()));
+    assert_eq!(load(vec![], &HELPERS), Err(LoadError::MapCount(0)));
+    assert_eq!(load(vec![array(), array()], &HELPERS), Err(LoadError::MapCount(2)));
+    assert_eq!(load(vec![map(MapKind::Array, 4, 8, 1)], &HELPERS), Err(LoadError::Map(0)));
+    assert_eq!(load(vec![map(MapKind::Array, 4, 4, 2)], &HELPERS), Err(LoadError::Map(0)));
+    assert_eq!(load(vec![array()], &HELPERS[1..]), Err(LoadError::Helper(1)));
+    let other = own(1, HELPERS[0].helper.prototype.args, Return::Number, |_| 0);
+    assert_eq!(load(vec![array()], &[other]), Err(LoadError::Helper(1)));
 }

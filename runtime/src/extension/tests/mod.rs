@@ -20,7 +20,7 @@ use crate::engine::ebpf::program::Function;
 use crate::engine::exec_mem::{ExecMemoryError, ExecPages};
 use crate::helper::{HELPERS, UserFault};
 use crate::map::TaskScope;
-use crate::verifier::{self, Environment, verify};
+use crate::verifier::{self, Environment, Verified, verify};
 use core::ptr::NonNull;
 
 /// Executable memory of the machine that tests run on.
@@ -108,19 +108,17 @@ impl HelperHost for Thread {
     }
 }
 
-/// A program that the verifier takes.
-fn program(insns: &[Insn], maps: &[Arc<Map>]) -> Program {
+fn verified(insns: &[Insn], maps: &[Arc<Map>]) -> Verified {
     let maps: Vec<_> = maps.iter().map(|map| map.descriptor()).collect();
     let helpers = HELPERS.each_ref().map(|row| row.helper);
     let environment = Environment { maps: &maps, helpers: &helpers };
-    let verified = verify(verifier::Program::new(insns.to_vec()), &environment)
-        .unwrap_or_else(|error| panic!("{error}:\n{}", EbpfListing(insns)));
-    Program::new(insns, |pc| verified.is_reached(pc), functions(insns)).unwrap()
+    verify(verifier::Program::new(insns.to_vec()), &environment)
+        .unwrap_or_else(|error| panic!("{error}:\n{}", EbpfListing(insns)))
 }
 
 /// Any program.
 fn unverified(insns: &[Insn]) -> Program {
-    Program::new(insns, |_| true, functions(insns)).unwrap()
+    Program::from_parts(insns, |_| true, functions(insns)).unwrap()
 }
 
 /// The functions of a program, whose stacks are as deep as it looks.
@@ -167,7 +165,7 @@ fn in_all_engines(insns: &[Insn], maps: &[Arc<Map>]) -> Vec<Extension> {
 }
 
 fn load(insns: &[Insn], maps: Vec<Arc<Map>>, kind: EngineKind) -> Extension {
-    let loaded = Extension::load(program(insns, &maps), maps, &HELPERS, kind, &Pages).unwrap();
+    let loaded = Extension::load(&verified(insns, &maps), maps, &HELPERS, kind, &Pages).unwrap();
     assert_eq!((loaded.engine(), loaded.fell_back()), (kind, None));
     loaded
 }

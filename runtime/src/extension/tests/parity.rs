@@ -412,7 +412,7 @@ fn engines_agree() {
             .filter(|kind| has(*kind))
             .map(|kind| {
                 let maps = maps();
-                let loaded = Extension::load(program(&insns, &maps), maps, &HELPERS, kind, &Pages).unwrap();
+                let loaded = Extension::load(&verified(&insns, &maps), maps, &HELPERS, kind, &Pages).unwrap();
                 fell_back += usize::from(loaded.fell_back().is_some());
                 loaded
             })
