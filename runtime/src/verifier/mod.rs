@@ -16,13 +16,15 @@
 //! - A path is cut short only at a state whose whole future was walked: all its branches, to their ends. So
 //!   what is cut short ends too, and no cut leads back to what it comes from.
 //!
-//! The work is bounded by constants ([`MAX_VISITED`], [`MAX_MEMORY`]), whatever the program is; one that needs
+//! The work is bounded by constants ([`MAX_VISITED`], [`MAX_WORK`], [`MAX_MEMORY`]), whatever the program is; one that needs
 //! more is refused.
 
+mod bits;
 mod cfg;
 mod environment;
 mod error;
 mod require;
+mod scalar;
 mod state;
 mod transfer;
 mod value;
@@ -33,10 +35,12 @@ use alloc::vec::Vec;
 use cbpf_translator::OutOfMemory;
 use cbpf_translator::ebpf::{Insn, Instruction};
 
+pub use bits::Bits;
 pub use environment::{Arg, Environment, Helper, MapAccess, MapDescriptor, MapKind, Prototype, Return};
 pub use error::{Kind, Use, VerifyError, Violation};
+pub use scalar::{Range, Scalar};
 pub use state::State;
-pub use value::{Bits, Id, Pointer, Range, Region, Scalar, Value};
+pub use value::{Id, Pointer, Region, Value};
 
 use cfg::Graph;
 use walk::Walk;
@@ -53,6 +57,9 @@ pub const MAX_CALL_DEPTH: usize = 8;
 
 /// The most instructions that are walked over, on all paths together.
 pub const MAX_VISITED: usize = 1_000_000;
+
+/// The most values that are compared and copied, so that large states cannot make a short walk long.
+pub const MAX_WORK: usize = 50_000_000;
 
 /// The most bytes of states that are kept at once. Half of it may be states of places where paths met; when
 /// that is full, no more are kept, and walking takes longer.

@@ -16,7 +16,8 @@ use cbpf_translator::ebpf::Reg;
 
 use super::cfg::Needs;
 use super::error::{Kind, Stop, Violation};
-use super::value::{Id, Pointer, Region, Scalar, Value};
+use super::scalar::Scalar;
+use super::value::{Id, Pointer, Region, Value};
 use super::{MAX_CALL_DEPTH, MAX_STACK};
 
 /// Everything known at an instruction.
@@ -243,6 +244,7 @@ impl Stack {
     }
 
     fn includes(&self, other: &Self, ids: &mut Pairs) -> bool {
+        ids.compared = ids.compared.saturating_add(self.cells.len());
         self.cells.iter().enumerate().all(|(index, mine)| match (*mine, other.cell(index)) {
             (Cell::Bytes(mask), _) => mask & !other.numbers_of(index) == 0,
             (Cell::Word(mine), Cell::Word(theirs)) => mine.includes(&theirs),
@@ -257,6 +259,8 @@ impl Stack {
 struct Pairs {
     pairs: [(Id, Id); Self::MAX],
     len: usize,
+    /// Values that were compared.
+    compared: usize,
 }
 
 impl Pairs {
@@ -283,6 +287,7 @@ impl Pairs {
 
 /// Whether `mine` stands for all that `theirs` does.
 fn includes(mine: &Value, theirs: &Value, ids: &mut Pairs) -> bool {
+    ids.compared = ids.compared.saturating_add(1);
     match (mine, theirs) {
         (Value::Uninit, _) => true,
         (Value::Scalar(mine, my_id), Value::Scalar(theirs, their_id)) => {
@@ -324,6 +329,12 @@ impl State {
             frames.push(Frame { stack: frame.stack.try_clone()?, ..*frame });
         }
         Ok(Self { frames })
+    }
+
+    /// Values it has.
+    pub(super) fn weight(&self) -> usize {
+        let values = |frame: &Frame| frame.stack.cells.len().saturating_add(frame.registers.len());
+        self.frames.iter().map(values).fold(0, usize::saturating_add)
     }
 
     /// Bytes of memory it takes.
@@ -529,16 +540,18 @@ impl State {
         }
     }
 
-    /// Whether this stands for all runs that `other` does.
-    pub(super) fn includes(&self, other: &Self) -> bool {
-        let mut ids = Pairs { pairs: [(0, 0); Pairs::MAX], len: 0 };
-        self.frames.len() == other.frames.len()
+    /// Whether this stands for all runs that `other` does. Adds what it took to `work`.
+    pub(super) fn includes(&self, other: &Self, work: &mut usize) -> bool {
+        let mut ids = Pairs { pairs: [(0, 0); Pairs::MAX], len: 0, compared: 1 };
+        let included = self.frames.len() == other.frames.len()
             && self.frames.iter().zip(&other.frames).rev().all(|(mine, theirs)| {
                 mine.function == theirs.function
                     && mine.return_to == theirs.return_to
                     && mine.registers.iter().zip(&theirs.registers).all(|(a, b)| includes(a, b, &mut ids))
                     && mine.stack.includes(&theirs.stack, &mut ids)
-            })
+            });
+        *work = work.saturating_add(ids.compared);
+        included
     }
 }
 

@@ -15,10 +15,11 @@ use super::cfg::Graph;
 use super::environment::Environment;
 use super::error::{Stop, VerifyError, Violation};
 use super::require::{self, Access, Place};
+use super::scalar::Scalar;
 use super::state::{Span, State};
 use super::transfer::{self, Ids};
-use super::value::{Scalar, Value};
-use super::{Log, MAX_MEMORY, MAX_STACK, MAX_VISITED, filled};
+use super::value::Value;
+use super::{Log, MAX_MEMORY, MAX_STACK, MAX_VISITED, MAX_WORK, filled};
 
 /// The most states at one place whose future is known; then the oldest makes room. Paths that meet again come
 /// together soon after their fork, so it is the newest that are worth asking.
@@ -44,6 +45,7 @@ pub(super) struct Walk<'w> {
     kept_size: usize,
     pub(super) reached: Vec<bool>,
     pub(super) visited: usize,
+    work: usize,
     /// Bytes of its stack that each function uses.
     depths: Vec<u32>,
 }
@@ -105,6 +107,7 @@ impl<'w> Walk<'w> {
             kept_size: 0,
             reached: filled(len, false)?,
             visited: 0,
+            work: 0,
             depths: filled(graph.function_count(), 0)?,
         })
     }
@@ -131,7 +134,7 @@ impl<'w> Walk<'w> {
                 break;
             }
             self.visited = self.visited.saturating_add(1);
-            if self.visited > MAX_VISITED {
+            if self.visited > MAX_VISITED || self.work > MAX_WORK {
                 return Err(VerifyError::TooComplex);
             }
             if let Some(reached) = self.reached.get_mut(pc) {
@@ -157,17 +160,24 @@ impl<'w> Walk<'w> {
         path.state.forget(pc, |pc| self.graph.needs(pc));
         let Some(meeting) = self.meetings.get_mut(pc) else { return Ok(false) };
         let (older, newer) = meeting.done.split_at_checked(meeting.oldest).unwrap_or_default();
-        if older.iter().rev().chain(newer.iter().rev()).any(|known| known.includes(&path.state)) {
+        if older
+            .iter()
+            .rev()
+            .chain(newer.iter().rev())
+            .any(|known| known.includes(&path.state, &mut self.work))
+        {
             return Ok(true);
         }
-        let returned = |known: &State| known.includes(&path.state) && path.state.includes(known);
-        if meeting.open.iter().rev().take(MAX_RETURNS).any(|(_, known)| returned(known)) {
-            return Err(VerifyError::Insn { pc, why: Violation::Endless });
+        for (_, known) in meeting.open.iter().rev().take(MAX_RETURNS) {
+            if known.includes(&path.state, &mut self.work) && path.state.includes(known, &mut self.work) {
+                return Err(VerifyError::Insn { pc, why: Violation::Endless });
+            }
         }
         let size = path.state.size();
         if self.kept_size.saturating_add(size) > MAX_MEMORY / 2 {
             return Ok(false);
         }
+        self.work = self.work.saturating_add(path.state.weight());
         let state = path.state.try_clone()?;
         meeting.open.try_reserve(1).map_err(|_| OutOfMemory)?;
         // Room for it when it is done, where no error can be told.
@@ -306,6 +316,7 @@ impl<'w> Walk<'w> {
                 let fails = transfer::find(width, cond, false, &compared);
                 let (found, next) = match (holds, fails) {
                     (Some(holds), Some(fails)) => {
+                        self.work = self.work.saturating_add(state.weight());
                         let next = self.next(pc, insn)?;
                         let mut other = state.try_clone()?;
                         transfer::apply(&mut other, dst, operand, holds);
