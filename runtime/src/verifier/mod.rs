@@ -11,7 +11,7 @@
 //!
 //! - Every run is among those that some state stands for, at each instruction: a step of the state holds at
 //!   least what the step of the run gives (`transfer.rs`, `value.rs`).
-//! - Where paths meet, the state forgets what nothing after it needs (`cfg.rs`). It then stands for more runs,
+//! - Where paths meet, the state forgets what nothing after it needs (`needs.rs`). It then stands for more runs,
 //!   so being wrong about what is needed can only refuse a program.
 //! - A path is cut short only at a state whose whole future was walked: all its branches, to their ends. So
 //!   what is cut short ends too, and no cut leads back to what it comes from.
@@ -23,6 +23,7 @@ mod bits;
 mod cfg;
 mod environment;
 mod error;
+mod needs;
 mod require;
 mod scalar;
 mod state;

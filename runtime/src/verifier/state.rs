@@ -14,8 +14,8 @@ use core::fmt;
 use cbpf_translator::OutOfMemory;
 use cbpf_translator::ebpf::Reg;
 
-use super::cfg::Needs;
 use super::error::{Kind, Stop, Violation};
+use super::needs::Needs;
 use super::scalar::Scalar;
 use super::value::{Id, Pointer, Region, Value};
 use super::{MAX_CALL_DEPTH, MAX_STACK};
@@ -241,6 +241,32 @@ impl Stack {
                 *cell = Cell::Bytes(numbers);
             }
         }
+    }
+
+    fn forget(&mut self, needs: &Needs) {
+        for index in 0..self.cells.len() {
+            let (both, value) = match (self.cell(index), self.whole(index)) {
+                // Halves are kept for each other.
+                (_, Some((lower, value))) => ([lower, lower.wrapping_sub(1)], Some(value)),
+                _ => ([index, index], None),
+            };
+            let forgotten = if !both.iter().any(|index| needs.reads_cell(*index)) {
+                UNSET
+            } else if both.iter().any(|index| needs.decided_by_cell(*index))
+                || value.is_some_and(|value| !matches!(value, Value::Scalar(..)))
+            {
+                continue;
+            } else {
+                Cell::Bytes(self.numbers_of(index))
+            };
+            for index in both {
+                if let Some(cell) = self.cells.get_mut(index) {
+                    *cell = forgotten;
+                }
+            }
+        }
+        let set = self.cells.iter().rposition(|cell| *cell != UNSET);
+        self.cells.truncate(set.map_or(0, |last| last.saturating_add(1)));
     }
 
     fn includes(&self, other: &Self, ids: &mut Pairs) -> bool {
@@ -522,11 +548,12 @@ impl State {
         Some(frame.return_to)
     }
 
-    /// Forgets what will not be needed. `needs` are those before an instruction.
-    pub(super) fn forget(&mut self, pc: usize, needs: impl Fn(usize) -> Needs) {
+    /// Forgets what will not be needed, of what is before each instruction. Of the callers' stacks nothing is
+    /// forgotten: the function that runs may have pointers to them.
+    pub(super) fn forget(&mut self, pc: usize, all: &[Needs]) {
         let mut at = pc;
         for frame in self.frames.iter_mut().rev() {
-            let needs = needs(at);
+            let needs = all.get(at).copied().unwrap_or_default();
             for (reg, value) in Reg::WRITABLE.into_iter().zip(&mut frame.registers) {
                 if !needs.reads(reg) {
                     *value = Value::Uninit;
@@ -537,6 +564,9 @@ impl State {
                 }
             }
             at = frame.return_to;
+        }
+        if let Some(frame) = self.top_mut() {
+            frame.stack.forget(&all.get(pc).copied().unwrap_or_default());
         }
     }
 

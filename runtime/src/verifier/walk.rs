@@ -14,6 +14,7 @@ use cbpf_translator::ebpf::{AluOp, Instruction, Operand};
 use super::cfg::Graph;
 use super::environment::Environment;
 use super::error::{Stop, VerifyError, Violation};
+use super::needs::{self, Needs};
 use super::require::{self, Access, Place};
 use super::scalar::Scalar;
 use super::state::{Span, State};
@@ -33,6 +34,8 @@ pub(super) struct Walk<'w> {
     environment: &'w Environment<'w>,
     log: &'w mut dyn Log,
     ids: Ids,
+    /// What is needed before each instruction.
+    needs: Vec<Needs>,
     /// What is kept at each instruction.
     meetings: Vec<Meeting>,
     /// The nodes of the path. They end in the opposite order in which they began: what is taken up again is
@@ -100,6 +103,7 @@ impl<'w> Walk<'w> {
             environment,
             log,
             ids: Ids::default(),
+            needs: needs::find(graph)?,
             meetings,
             nodes: Vec::new(),
             pending: Vec::new(),
@@ -108,7 +112,7 @@ impl<'w> Walk<'w> {
             reached: filled(len, false)?,
             visited: 0,
             work: 0,
-            depths: filled(graph.function_count(), 0)?,
+            depths: filled(graph.functions().len(), 0)?,
         })
     }
 
@@ -157,7 +161,7 @@ impl<'w> Walk<'w> {
     /// Whether a path that comes where others may come too need not go on.
     fn meet(&mut self, path: &mut Path) -> Result<bool, VerifyError> {
         let pc = path.pc;
-        path.state.forget(pc, |pc| self.graph.needs(pc));
+        path.state.forget(pc, &self.needs);
         let Some(meeting) = self.meetings.get_mut(pc) else { return Ok(false) };
         let (older, newer) = meeting.done.split_at_checked(meeting.oldest).unwrap_or_default();
         if older
