@@ -394,6 +394,12 @@ impl State {
         }
     }
 
+    /// How many bytes of the stack of the function at `depth` anything is known of, from its end.
+    pub fn stack_bytes(&self, depth: usize) -> i16 {
+        let cells = self.frames.get(depth).map_or(0, |frame| frame.stack.cells.len());
+        i16::try_from(cells.saturating_mul(4)).unwrap_or(i16::MAX)
+    }
+
     /// What an 8-byte value of the stack of the function at `depth` is; `offset`, from the stack's end, is a
     /// multiple of 8. Nothing where the 8 bytes are not known as one value.
     pub fn stack_value(&self, depth: usize, offset: i16) -> Option<Value> {
