@@ -36,6 +36,10 @@
 //! [`Loaded::planned`] specialises a filter by system call number: what no argument can change costs one load,
 //! however long the filter is, and the rest runs what is left for its number.
 //!
+//! [`verifier`] proves eBPF programs safe that are not translations. Such a program runs as an [`Extension`], on the
+//! same engines (the native one is then an eBPF interpreter), with [`Map`]s and helpers ([`HELPERS`]); what
+//! those need of the kernel is a [`HelperHost`].
+//!
 //! What it does not do: decide what a return value means to a thread, or which filters a thread has; that is
 //! `seccomp-kernel`.
 

@@ -53,6 +53,16 @@ const EXCEPTIONS: &[(&str, &str)] = &[
     ("map_value pointer offset", "Linux counts a number that is tied to another from that one"),
 ];
 
+/// Words of ours for what Linux might know better; the rest it allows and ours does not.
+const IMPRECISE: [&str; 6] = [
+    "(map value) may reach",
+    "(stack) may reach",
+    "before the arithmetic",
+    "is a size",
+    "may be null",
+    "paths have more",
+];
+
 #[test]
 fn what_ours_accepts_linux_accepts() {
     let Some(judge) = host::judge() else { return };
@@ -62,6 +72,7 @@ fn what_ours_accepts_linux_accepts() {
     let (mut ours_count, mut linux_count, mut both) = (0_u64, 0_u64, 0_u64);
     let mut exceptions: BTreeMap<&str, u64> = BTreeMap::new();
     let mut stricter: BTreeMap<String, u64> = BTreeMap::new();
+    let mut imprecise = 0_u64;
     let mut wrong = Vec::new();
     for index in 0..programs {
         let own = seed.wrapping_add(index);
@@ -81,6 +92,7 @@ fn what_ours_accepts_linux_accepts() {
                 }
             }
             (Err(why), Ok(())) => {
+                imprecise += u64::from(IMPRECISE.iter().any(|words| why.contains(words)));
                 let why = why.split_once(": ").map_or(why.as_str(), |(_, why)| why);
                 let kind: String = why.chars().filter(|c| !c.is_ascii_digit() && *c != '-').collect();
                 *stricter.entry(kind).or_default() += 1;
@@ -91,9 +103,11 @@ fn what_ours_accepts_linux_accepts() {
     println!("of {programs} programs ours accepts {ours_count}, Linux {linux_count}, both {both}");
     let missed = linux_count - both;
     println!("ours refuses {missed} that Linux accepts ({:.1}%)", 100.0 * missed as f64 / linux_count as f64);
+    println!("{imprecise} of them for what ours does not know, the others for what it does not allow:");
     stricter.iter().for_each(|(why, count)| println!("  {count:>5} {why}"));
     println!("Linux refuses, for a reason that is listed: {exceptions:?}");
     assert!(both * 4 > programs, "only {both} of {programs} are accepted by both: the test is weak");
+    assert!(imprecise * 100 <= linux_count, "ours knows too little of {imprecise} programs");
     let shown = wrong.len().min(5);
     assert!(wrong.is_empty(), "{} are accepted by ours alone:\n{}", wrong.len(), wrong[..shown].join("\n\n"));
 }

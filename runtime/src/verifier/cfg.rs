@@ -1,9 +1,9 @@
-//! The program as instructions, functions and the places where paths meet; and what of a register matters.
+//! The program as instructions, functions and the places where paths meet.
 
 use alloc::vec::Vec;
 
 use cbpf_translator::OutOfMemory;
-use cbpf_translator::ebpf::{AluOp, Insn, Instruction, Operand, Reg};
+use cbpf_translator::ebpf::{Insn, Instruction};
 
 use super::error::{VerifyError, Violation};
 use super::filled;
@@ -16,50 +16,6 @@ pub(super) struct Graph {
     functions: Vec<usize>,
     /// How many ways lead to each instruction, as far as 2.
     ways: Vec<u8>,
-    needs: Vec<Needs>,
-}
-
-/// What is still needed of the registers before an instruction. This is only what is worth keeping: a state
-/// that forgets what is not needed stands for more runs, never for fewer, so nothing is unsafe if it is wrong.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Needs {
-    /// Registers that may be read.
-    read: u16,
-    /// Registers whose number may decide something: an address, a size, a jump.
-    decides: u16,
-}
-
-impl Needs {
-    pub(super) const fn reads(self, reg: Reg) -> bool {
-        self.read & bit(reg) != 0
-    }
-
-    pub(super) const fn decided_by(self, reg: Reg) -> bool {
-        self.decides & bit(reg) != 0
-    }
-
-    fn overwrite(&mut self, reg: Reg) {
-        self.read &= !bit(reg);
-        self.decides &= !bit(reg);
-    }
-
-    fn read(&mut self, reg: Reg) {
-        self.read |= bit(reg);
-    }
-
-    fn decide(&mut self, reg: Reg) {
-        self.read |= bit(reg);
-        self.decides |= bit(reg);
-    }
-
-    const fn union(self, other: Self) -> Self {
-        Self { read: self.read | other.read, decides: self.decides | other.decides }
-    }
-}
-
-const fn bit(reg: Reg) -> u16 {
-    // A register's number is at most 10.
-    1_u16.wrapping_shl(reg.number() as u32)
 }
 
 impl Graph {
@@ -68,16 +24,10 @@ impl Graph {
     /// An instruction is none, or a jump leads where none of its function begins.
     pub(super) fn new(program: &[Insn]) -> Result<Self, VerifyError> {
         let len = program.len();
-        let mut graph = Self {
-            insns: filled(len, None)?,
-            functions: Vec::new(),
-            ways: filled(len, 0)?,
-            needs: filled(len, Needs::default())?,
-        };
+        let mut graph = Self { insns: filled(len, None)?, functions: Vec::new(), ways: filled(len, 0)? };
         graph.decode(program)?;
         graph.find_functions()?;
         graph.check_jumps()?;
-        graph.find_needs();
         Ok(graph)
     }
 
@@ -139,36 +89,6 @@ impl Graph {
         Ok(())
     }
 
-    /// Goes backward over the program until nothing is added. Loops in loops need a round for each; a program
-    /// that needs more than a few rounds is made for that, and keeps everything.
-    fn find_needs(&mut self) {
-        const ROUNDS: usize = 16;
-        for _ in 0..ROUNDS {
-            let mut changed = false;
-            for pc in (0..self.insns.len()).rev() {
-                let Some(insn) = self.insn(pc) else { continue };
-                let mut needs = Needs::default();
-                if falls_through(insn) {
-                    needs = self.needs(pc.saturating_add(insn.slots()));
-                }
-                if let Some(target) = jump_offset(insn).and_then(|off| self.target(pc, off).ok()) {
-                    needs = needs.union(self.needs(target));
-                }
-                before(insn, self.function_of(pc) == 0, &mut needs);
-                if let Some(known) = self.needs.get_mut(pc)
-                    && *known != needs
-                {
-                    *known = needs;
-                    changed = true;
-                }
-            }
-            if !changed {
-                return;
-            }
-        }
-        self.needs.fill(Needs { read: u16::MAX, decides: u16::MAX });
-    }
-
     /// Every instruction, with its index.
     pub(super) fn iter(&self) -> impl Iterator<Item = (usize, Instruction)> {
         self.insns.iter().enumerate().filter_map(|(pc, insn)| Some((pc, (*insn)?)))
@@ -186,6 +106,10 @@ impl Graph {
         self.target(pc, off).unwrap_or(usize::MAX)
     }
 
+    pub(super) fn len(&self) -> usize {
+        self.insns.len()
+    }
+
     pub(super) fn insn(&self, pc: usize) -> Option<Instruction> {
         self.insns.get(pc).copied().flatten()
     }
@@ -195,74 +119,26 @@ impl Graph {
         self.functions.partition_point(|entry| *entry <= pc).saturating_sub(1)
     }
 
-    /// Where each function begins.
-    pub(super) fn entries(&self) -> &[usize] {
+    /// The first instruction of each function; the main program's is 0.
+    pub(super) fn functions(&self) -> &[usize] {
         &self.functions
-    }
-
-    pub(super) fn function_count(&self) -> usize {
-        self.functions.len()
     }
 
     /// Whether paths meet at an instruction.
     pub(super) fn is_meeting(&self, pc: usize) -> bool {
         self.ways.get(pc).is_some_and(|ways| *ways > 1)
     }
-
-    pub(super) fn needs(&self, pc: usize) -> Needs {
-        self.needs.get(pc).copied().unwrap_or_default()
-    }
 }
 
-fn jump_offset(insn: Instruction) -> Option<i32> {
+/// How far a jump goes.
+pub(super) fn jump_offset(insn: Instruction) -> Option<i32> {
     match insn {
         Instruction::Ja { off } | Instruction::Jump { off, .. } => Some(off.into()),
         _ => None,
     }
 }
 
-const fn falls_through(insn: Instruction) -> bool {
+/// Whether the next instruction may follow.
+pub(super) const fn falls_through(insn: Instruction) -> bool {
     !matches!(insn, Instruction::Ja { .. } | Instruction::Exit)
-}
-
-/// What is needed before an instruction, of what is needed after it.
-fn before(insn: Instruction, in_main: bool, needs: &mut Needs) {
-    match insn {
-        Instruction::Alu { op, dst, operand, .. } => {
-            let decides = needs.decided_by(dst);
-            if op == AluOp::Mov {
-                needs.overwrite(dst);
-            } else {
-                needs.read(dst);
-            }
-            if let Operand::Reg(src) = operand {
-                if decides { needs.decide(src) } else { needs.read(src) }
-            }
-        }
-        Instruction::Neg { dst, .. } | Instruction::Swap { dst, .. } => needs.read(dst),
-        Instruction::Ja { .. } => {}
-        Instruction::Jump { dst, operand, .. } => {
-            needs.decide(dst);
-            if let Operand::Reg(src) = operand {
-                needs.decide(src);
-            }
-        }
-        Instruction::CallHelper { .. } | Instruction::CallLocal { .. } => {
-            needs.overwrite(Reg::R0);
-            Reg::ARGUMENTS.into_iter().for_each(|reg| needs.decide(reg));
-        }
-        Instruction::Exit if in_main => needs.read(Reg::R0),
-        Instruction::Exit => needs.decide(Reg::R0),
-        Instruction::LoadImm64 { dst, .. } => needs.overwrite(dst),
-        Instruction::Load { dst, from, .. } => {
-            needs.overwrite(dst);
-            needs.decide(from.base);
-        }
-        Instruction::StoreImm { to, .. } => needs.decide(to.base),
-        Instruction::Store { to, src, .. } => {
-            needs.decide(to.base);
-            // What goes to the stack may come back; what goes elsewhere comes back as any number.
-            if to.base == Reg::FRAME { needs.decide(src) } else { needs.read(src) }
-        }
-    }
 }

@@ -7,7 +7,7 @@ use cbpf_translator::OutOfMemory;
 use cbpf_translator::ebpf::{DecodeError, Reg};
 
 use super::value::{Pointer, Region, Value};
-use super::{MAX_CALL_DEPTH, MAX_INSNS, MAX_MEMORY, MAX_STACK, MAX_VISITED};
+use super::{MAX_CALL_DEPTH, MAX_INSNS, MAX_MEMORY, MAX_STACK, MAX_VISITED, MAX_WORK};
 
 /// Why [`verify`](super::verify) refuses a program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,7 +23,8 @@ pub enum VerifyError {
     },
     /// The functions that call one another need this many bytes of stack, more than [`MAX_STACK`].
     CombinedStack(u32),
-    /// The paths through the program are more than [`MAX_VISITED`] instructions.
+    /// The paths through the program are more than [`MAX_VISITED`] instructions, or their states more than
+    /// [`MAX_WORK`] values.
     TooComplex,
     /// The states of the paths take more than [`MAX_MEMORY`] bytes.
     TooManyStates,
@@ -198,7 +199,9 @@ impl fmt::Display for VerifyError {
             Self::CombinedStack(bytes) => {
                 write!(f, "functions in one another use {bytes} bytes of stack, {MAX_STACK} are there")
             }
-            Self::TooComplex => write!(f, "paths have more than {MAX_VISITED} instructions"),
+            Self::TooComplex => {
+                write!(f, "paths have more than {MAX_VISITED} instructions, or states with {MAX_WORK} values")
+            }
             Self::TooManyStates => write!(f, "states of the paths take more than {MAX_MEMORY} bytes"),
             Self::OutOfMemory => OutOfMemory.fmt(f),
         }

@@ -2,7 +2,7 @@
 //!
 //! A program that is [`Verified`] reads only what was set, touches only the context, its stack, and the memory
 //! that maps and helpers gave it, calls helpers with what their prototypes ask for, tells no address to anyone,
-//! and ends. The walk keeps a [`State`] (what every register and stack slot holds, [`value`](self::Value)),
+//! and ends. The walk keeps a [`State`] (what every register and stack slot holds, as a [`Value`]),
 //! takes it through one instruction after the other, and both ways where it cannot tell which way a jump goes.
 //! It follows each path to its end, loops as often as they run, unless a path comes to a place in a state
 //! that is included in one which went on from there and has been seen to end well.
@@ -10,19 +10,38 @@
 //! Why that is enough:
 //!
 //! - Every run is among those that some state stands for, at each instruction: a step of the state holds at
-//!   least what the step of the run gives (`transfer.rs`, `value.rs`).
-//! - Where paths meet, the state forgets what nothing after it needs (`cfg.rs`). It then stands for more runs,
+//!   least what the step of the run gives (`transfer.rs`, `scalar.rs`).
+//! - Where paths meet, the state forgets what nothing after it needs (`needs.rs`). It then stands for more runs,
 //!   so being wrong about what is needed can only refuse a program.
 //! - A path is cut short only at a state whose whole future was walked: all its branches, to their ends. So
 //!   what is cut short ends too, and no cut leads back to what it comes from.
 //!
-//! The work is bounded by constants ([`MAX_VISITED`], [`MAX_MEMORY`]), whatever the program is; one that needs
-//! more is refused.
+//! The work is bounded by constants ([`MAX_VISITED`], [`MAX_WORK`], [`MAX_MEMORY`]), whatever the program is;
+//! one that needs more is refused.
+//!
+//! ```
+//! use seccomp_runtime::translator::Insn;
+//! use seccomp_runtime::verifier::{Environment, Program, verify};
+//!
+//! // r0 = nr; exit
+//! let program = vec![Insn::new(0x61, 0, 1, 0, 0), Insn::new(0x95, 0, 0, 0, 0)];
+//! assert!(verify(Program::new(program), &Environment::default()).is_ok());
+//! // r0 = *(u32 *)(r1 +64)
+//! let program = vec![Insn::new(0x61, 0, 1, 64, 0), Insn::new(0x95, 0, 0, 0, 0)];
+//! let error = verify(Program::new(program), &Environment::default()).unwrap_err();
+//! assert_eq!(
+//!     error.to_string(),
+//!     "instruction 0: r1 (context) may reach bytes 64 to 67, 0 to 63 are there"
+//! );
+//! ```
 
+mod bits;
 mod cfg;
 mod environment;
 mod error;
+mod needs;
 mod require;
+mod scalar;
 mod state;
 mod transfer;
 mod value;
@@ -33,10 +52,12 @@ use alloc::vec::Vec;
 use cbpf_translator::OutOfMemory;
 use cbpf_translator::ebpf::{Insn, Instruction};
 
+pub use bits::Bits;
 pub use environment::{Arg, Environment, Helper, MapAccess, MapDescriptor, MapKind, Prototype, Return};
 pub use error::{Kind, Use, VerifyError, Violation};
+pub use scalar::{Range, Scalar};
 pub use state::State;
-pub use value::{Bits, Id, Pointer, Range, Region, Scalar, Value};
+pub use value::{Id, Pointer, Region, Value};
 
 use cfg::Graph;
 use walk::Walk;
@@ -53,6 +74,9 @@ pub const MAX_CALL_DEPTH: usize = 8;
 
 /// The most instructions that are walked over, on all paths together.
 pub const MAX_VISITED: usize = 1_000_000;
+
+/// The most values that are compared and copied, so that large states cannot make a short walk long.
+pub const MAX_WORK: usize = 50_000_000;
 
 /// The most bytes of states that are kept at once. Half of it may be states of places where paths met; when
 /// that is full, no more are kept, and walking takes longer.

@@ -7,8 +7,9 @@ use cbpf_translator::seccomp;
 use super::MAX_STACK;
 use super::environment::{Arg, Environment, MapAccess, MapDescriptor, MapKind, Prototype, Return};
 use super::error::{Kind, Use, Violation};
+use super::scalar::Scalar;
 use super::state::{Span, State};
-use super::value::{Pointer, Region, Scalar, Value};
+use super::value::{Pointer, Region, Value};
 
 /// Numbers that are added to pointers stay below this, and pointers that near to their region: Linux's
 /// `BPF_MAX_VAR_OFF`. No two regions of a kernel lie so near to address 0 that one would wrap around it.

@@ -14,9 +14,10 @@ use core::fmt;
 use cbpf_translator::OutOfMemory;
 use cbpf_translator::ebpf::Reg;
 
-use super::cfg::Needs;
 use super::error::{Kind, Stop, Violation};
-use super::value::{Id, Pointer, Region, Scalar, Value};
+use super::needs::Needs;
+use super::scalar::Scalar;
+use super::value::{Id, Pointer, Region, Value};
 use super::{MAX_CALL_DEPTH, MAX_STACK};
 
 /// Everything known at an instruction.
@@ -242,7 +243,34 @@ impl Stack {
         }
     }
 
+    fn forget(&mut self, needs: &Needs) {
+        for index in 0..self.cells.len() {
+            let (both, value) = match (self.cell(index), self.whole(index)) {
+                // Halves are kept for each other.
+                (_, Some((lower, value))) => ([lower, lower.wrapping_sub(1)], Some(value)),
+                _ => ([index, index], None),
+            };
+            let forgotten = if !both.iter().any(|index| needs.reads_cell(*index)) {
+                UNSET
+            } else if both.iter().any(|index| needs.decided_by_cell(*index))
+                || value.is_some_and(|value| !matches!(value, Value::Scalar(..)))
+            {
+                continue;
+            } else {
+                Cell::Bytes(self.numbers_of(index))
+            };
+            for index in both {
+                if let Some(cell) = self.cells.get_mut(index) {
+                    *cell = forgotten;
+                }
+            }
+        }
+        let set = self.cells.iter().rposition(|cell| *cell != UNSET);
+        self.cells.truncate(set.map_or(0, |last| last.saturating_add(1)));
+    }
+
     fn includes(&self, other: &Self, ids: &mut Pairs) -> bool {
+        ids.compared = ids.compared.saturating_add(self.cells.len());
         self.cells.iter().enumerate().all(|(index, mine)| match (*mine, other.cell(index)) {
             (Cell::Bytes(mask), _) => mask & !other.numbers_of(index) == 0,
             (Cell::Word(mine), Cell::Word(theirs)) => mine.includes(&theirs),
@@ -257,6 +285,8 @@ impl Stack {
 struct Pairs {
     pairs: [(Id, Id); Self::MAX],
     len: usize,
+    /// Values that were compared.
+    compared: usize,
 }
 
 impl Pairs {
@@ -283,6 +313,7 @@ impl Pairs {
 
 /// Whether `mine` stands for all that `theirs` does.
 fn includes(mine: &Value, theirs: &Value, ids: &mut Pairs) -> bool {
+    ids.compared = ids.compared.saturating_add(1);
     match (mine, theirs) {
         (Value::Uninit, _) => true,
         (Value::Scalar(mine, my_id), Value::Scalar(theirs, their_id)) => {
@@ -326,6 +357,12 @@ impl State {
         Ok(Self { frames })
     }
 
+    /// Values it has.
+    pub(super) fn weight(&self) -> usize {
+        let values = |frame: &Frame| frame.stack.cells.len().saturating_add(frame.registers.len());
+        self.frames.iter().map(values).fold(0, usize::saturating_add)
+    }
+
     /// Bytes of memory it takes.
     pub(super) fn size(&self) -> usize {
         let cells = |frame: &Frame| frame.stack.cells.capacity().saturating_mul(size_of::<Cell>());
@@ -355,6 +392,12 @@ impl State {
                 offset: Scalar::constant(0),
             }),
         }
+    }
+
+    /// How many bytes of the stack of the function at `depth` anything is known of, from its end.
+    pub fn stack_bytes(&self, depth: usize) -> i16 {
+        let cells = self.frames.get(depth).map_or(0, |frame| frame.stack.cells.len());
+        i16::try_from(cells.saturating_mul(4)).unwrap_or(i16::MAX)
     }
 
     /// What an 8-byte value of the stack of the function at `depth` is; `offset`, from the stack's end, is a
@@ -511,11 +554,12 @@ impl State {
         Some(frame.return_to)
     }
 
-    /// Forgets what will not be needed. `needs` are those before an instruction.
-    pub(super) fn forget(&mut self, pc: usize, needs: impl Fn(usize) -> Needs) {
+    /// Forgets what will not be needed, of what is before each instruction. Of the callers' stacks nothing is
+    /// forgotten: the function that runs may have pointers to them.
+    pub(super) fn forget(&mut self, pc: usize, all: &[Needs]) {
         let mut at = pc;
         for frame in self.frames.iter_mut().rev() {
-            let needs = needs(at);
+            let needs = all.get(at).copied().unwrap_or_default();
             for (reg, value) in Reg::WRITABLE.into_iter().zip(&mut frame.registers) {
                 if !needs.reads(reg) {
                     *value = Value::Uninit;
@@ -527,18 +571,23 @@ impl State {
             }
             at = frame.return_to;
         }
+        if let Some(frame) = self.top_mut() {
+            frame.stack.forget(&all.get(pc).copied().unwrap_or_default());
+        }
     }
 
-    /// Whether this stands for all runs that `other` does.
-    pub(super) fn includes(&self, other: &Self) -> bool {
-        let mut ids = Pairs { pairs: [(0, 0); Pairs::MAX], len: 0 };
-        self.frames.len() == other.frames.len()
+    /// Whether this stands for all runs that `other` does. Adds what it took to `work`.
+    pub(super) fn includes(&self, other: &Self, work: &mut usize) -> bool {
+        let mut ids = Pairs { pairs: [(0, 0); Pairs::MAX], len: 0, compared: 1 };
+        let included = self.frames.len() == other.frames.len()
             && self.frames.iter().zip(&other.frames).rev().all(|(mine, theirs)| {
                 mine.function == theirs.function
                     && mine.return_to == theirs.return_to
                     && mine.registers.iter().zip(&theirs.registers).all(|(a, b)| includes(a, b, &mut ids))
                     && mine.stack.includes(&theirs.stack, &mut ids)
-            })
+            });
+        *work = work.saturating_add(ids.compared);
+        included
     }
 }
 

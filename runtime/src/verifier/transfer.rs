@@ -5,8 +5,9 @@ use cbpf_translator::ebpf::{AluOp, Cond, Imm64, Operand, Reg, SwapBits, Width};
 
 use super::environment::Return;
 use super::require::{Call, Compared, Place, Touched};
+use super::scalar::{Relation, Scalar};
 use super::state::{Span, State};
-use super::value::{Id, Pointer, Region, Relation, Scalar, Value};
+use super::value::{Id, Pointer, Region, Value};
 
 /// Gives out ids that nothing has yet.
 #[derive(Debug, Default)]

@@ -14,11 +14,13 @@ use cbpf_translator::ebpf::{AluOp, Instruction, Operand};
 use super::cfg::Graph;
 use super::environment::Environment;
 use super::error::{Stop, VerifyError, Violation};
+use super::needs::{self, Needs};
 use super::require::{self, Access, Place};
+use super::scalar::Scalar;
 use super::state::{Span, State};
 use super::transfer::{self, Ids};
-use super::value::{Scalar, Value};
-use super::{Function, Log, MAX_MEMORY, MAX_STACK, MAX_VISITED, filled};
+use super::value::Value;
+use super::{Function, Log, MAX_MEMORY, MAX_STACK, MAX_VISITED, MAX_WORK, filled};
 
 /// The most states at one place whose future is known; then the oldest makes room. Paths that meet again come
 /// together soon after their fork, so it is the newest that are worth asking.
@@ -32,6 +34,8 @@ pub(super) struct Walk<'w> {
     environment: &'w Environment<'w>,
     log: &'w mut dyn Log,
     ids: Ids,
+    /// What is needed before each instruction.
+    needs: Vec<Needs>,
     /// What is kept at each instruction.
     meetings: Vec<Meeting>,
     /// The nodes of the path. They end in the opposite order in which they began: what is taken up again is
@@ -44,6 +48,7 @@ pub(super) struct Walk<'w> {
     kept_size: usize,
     pub(super) reached: Vec<bool>,
     pub(super) visited: usize,
+    work: usize,
     /// Bytes of its stack that each function uses.
     depths: Vec<u32>,
 }
@@ -98,6 +103,7 @@ impl<'w> Walk<'w> {
             environment,
             log,
             ids: Ids::default(),
+            needs: needs::find(graph)?,
             meetings,
             nodes: Vec::new(),
             pending: Vec::new(),
@@ -105,7 +111,8 @@ impl<'w> Walk<'w> {
             kept_size: 0,
             reached: filled(len, false)?,
             visited: 0,
-            depths: filled(graph.function_count(), 0)?,
+            work: 0,
+            depths: filled(graph.functions().len(), 0)?,
         })
     }
 
@@ -131,7 +138,7 @@ impl<'w> Walk<'w> {
                 break;
             }
             self.visited = self.visited.saturating_add(1);
-            if self.visited > MAX_VISITED {
+            if self.visited > MAX_VISITED || self.work > MAX_WORK {
                 return Err(VerifyError::TooComplex);
             }
             if let Some(reached) = self.reached.get_mut(pc) {
@@ -154,20 +161,27 @@ impl<'w> Walk<'w> {
     /// Whether a path that comes where others may come too need not go on.
     fn meet(&mut self, path: &mut Path) -> Result<bool, VerifyError> {
         let pc = path.pc;
-        path.state.forget(pc, |pc| self.graph.needs(pc));
+        path.state.forget(pc, &self.needs);
         let Some(meeting) = self.meetings.get_mut(pc) else { return Ok(false) };
         let (older, newer) = meeting.done.split_at_checked(meeting.oldest).unwrap_or_default();
-        if older.iter().rev().chain(newer.iter().rev()).any(|known| known.includes(&path.state)) {
+        if older
+            .iter()
+            .rev()
+            .chain(newer.iter().rev())
+            .any(|known| known.includes(&path.state, &mut self.work))
+        {
             return Ok(true);
         }
-        let returned = |known: &State| known.includes(&path.state) && path.state.includes(known);
-        if meeting.open.iter().rev().take(MAX_RETURNS).any(|(_, known)| returned(known)) {
-            return Err(VerifyError::Insn { pc, why: Violation::Endless });
+        for (_, known) in meeting.open.iter().rev().take(MAX_RETURNS) {
+            if known.includes(&path.state, &mut self.work) && path.state.includes(known, &mut self.work) {
+                return Err(VerifyError::Insn { pc, why: Violation::Endless });
+            }
         }
         let size = path.state.size();
         if self.kept_size.saturating_add(size) > MAX_MEMORY / 2 {
             return Ok(false);
         }
+        self.work = self.work.saturating_add(path.state.weight());
         let state = path.state.try_clone()?;
         meeting.open.try_reserve(1).map_err(|_| OutOfMemory)?;
         // Room for it when it is done, where no error can be told.
@@ -306,6 +320,7 @@ impl<'w> Walk<'w> {
                 let fails = transfer::find(width, cond, false, &compared);
                 let (found, next) = match (holds, fails) {
                     (Some(holds), Some(fails)) => {
+                        self.work = self.work.saturating_add(state.weight());
                         let next = self.next(pc, insn)?;
                         let mut other = state.try_clone()?;
                         transfer::apply(&mut other, dst, operand, holds);
@@ -347,7 +362,7 @@ impl<'w> Walk<'w> {
 
     /// The functions, with what they use of their stacks.
     pub(super) fn functions(&self) -> Result<Vec<Function>, OutOfMemory> {
-        let entries = self.graph.entries();
+        let entries = self.graph.functions();
         let mut functions = Vec::new();
         functions.try_reserve_exact(entries.len()).map_err(|_| OutOfMemory)?;
         let all = entries.iter().zip(&self.depths);
