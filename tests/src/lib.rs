@@ -10,6 +10,7 @@
 //! - [`model`]: random walks on the library and on a plain model of Linux.
 //! - [`notify`]: cases of user notification, on the host and on the library's state.
 //! - [`trace`]: calls that are left to a tracer or a supervisor, on the host and by the library.
+//! - [`verifier`]: eBPF programs, as rows and out of a seed, and what runs them with every check.
 
 #![deny(unsafe_code)]
 
@@ -29,3 +30,4 @@ pub mod notify;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 pub mod trace;
 pub mod vectors;
+pub mod verifier;
