@@ -15,7 +15,7 @@ use seccomp_tests::verifier::row;
 /// Inputs that each program runs on.
 const INPUTS: usize = 6;
 
-/// States of a program that are kept. One in some hundred has more; its runs are checked for faults alone.
+/// States of a program that are kept. The few programs that have more are checked for faults alone.
 const MAX_CLAIMS: usize = 5_000;
 
 /// Runs a program that is accepted on inputs; what the verifier says of it.

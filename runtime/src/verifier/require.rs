@@ -44,10 +44,6 @@ impl Access {
         matches!(self, Self::Store | Self::CallWrite)
     }
 
-    const fn by_call(self) -> bool {
-        matches!(self, Self::CallRead | Self::CallWrite)
-    }
-
     const fn name(self) -> Use {
         match self {
             Self::Load => Use::Load,
@@ -426,8 +422,7 @@ pub(super) fn call(state: &State, environment: &Environment<'_>, id: i32) -> Res
             Arg::Readable | Arg::Writable => {
                 let (size, size_reg) = size.ok_or(Violation::Prototype(id))?;
                 let access = if arg == Arg::Readable { Access::CallRead } else { Access::CallWrite };
-                let size = size_argument(state, size, size_reg).transpose();
-                let size = size.unwrap_or(Err(Violation::Prototype(id)))?;
+                let size = size_argument(state, size, size_reg)?.ok_or(Violation::Prototype(id))?;
                 Some(sized_buffer(state, environment, reg, &size, access)?)
             }
             Arg::Size { .. } | Arg::ConstSize => {
@@ -484,7 +479,6 @@ fn sized_buffer(
     // A size is below MAX_SIZE.
     let (least, most) = (size.u64.min.cast_signed(), size.u64.max.cast_signed());
     let (_, _, place) = reach(state, environment, reg, 0, most, access)?;
-    debug_assert!(access.by_call(), "fields are for loads and stores");
     if access == Access::CallRead
         && let Place::Stack(depth, span) | Place::SomeStack(depth, span) = place
         && most > 0
