@@ -7,7 +7,7 @@ use core::fmt;
 
 use crate::asm::Form;
 use crate::cbpf::{AluOp, Cond, OPCODES, Opcode, OpcodeRow, SockFilter, Source, Width};
-use crate::ebpf::{self, Insn, Size};
+use crate::ebpf::{self, Imm64, Insn, Instruction, Size, Unsupported};
 use crate::seccomp;
 
 /// A classic program as text in the syntax of the kernel's `bpf_asm`, one instruction a line.
@@ -188,6 +188,11 @@ fn write_bytes(f: &mut fmt::Formatter<'_>, pc: usize, insn: &Insn) -> fmt::Resul
 /// What an instruction does; `second` is the second half of one that takes two.
 fn write_ebpf(f: &mut fmt::Formatter<'_>, insn: Insn, second: Option<Insn>) -> fmt::Result {
     let (dst, src, off, imm) = (insn.dst(), insn.src(), insn.off, insn.imm);
+    if let Some(unsupported) = Unsupported::of(insn)
+        && let Some(written) = write_newer(f, insn, unsupported)
+    {
+        return written;
+    }
     match ebpf::Opcode::decode(insn.code) {
         Some(ebpf::Opcode::Alu(width, op, source)) => {
             let (r, op) = (prefix(width), alu_sign(op));
@@ -214,10 +219,16 @@ fn write_ebpf(f: &mut fmt::Formatter<'_>, insn: Insn, second: Option<Insn>) -> f
         Some(ebpf::Opcode::Call) => write!(f, "call {imm}"),
         Some(ebpf::Opcode::Exit) => f.write_str("exit"),
         Some(ebpf::Opcode::LoadImm64) => match second {
-            Some(second) => {
-                let high = u64::from(second.imm.cast_unsigned()) << 32;
-                write!(f, "r{dst} = {:#x}", high | u64::from(imm.cast_unsigned()))
-            }
+            Some(second) => match Instruction::decode(insn, Some(second)) {
+                Ok(Instruction::LoadImm64 { imm: Imm64::Map(map), .. }) => write!(f, "r{dst} = map[{map}]"),
+                Ok(Instruction::LoadImm64 { imm: Imm64::MapValue { map, offset }, .. }) => {
+                    write!(f, "r{dst} = map[{map}][0]+{offset}")
+                }
+                _ => {
+                    let high = u64::from(second.imm.cast_unsigned()) << 32;
+                    write!(f, "r{dst} = {:#x}", high | u64::from(imm.cast_unsigned()))
+                }
+            },
             None => f.write_str("(second half missing)"),
         },
         Some(ebpf::Opcode::LoadAbs(size)) => write!(f, "r0 = *({} *)skb[{imm}]", memory(size)),
@@ -230,6 +241,31 @@ fn write_ebpf(f: &mut fmt::Formatter<'_>, insn: Insn, second: Option<Insn>) -> f
         Some(ebpf::Opcode::Atomic(size)) => atomic(f, insn, size),
         None => f.write_str("(unknown)"),
     }
+}
+
+/// What `-mcpu=v4` added; nothing for what the opcode alone tells.
+fn write_newer(f: &mut fmt::Formatter<'_>, insn: Insn, which: Unsupported) -> Option<fmt::Result> {
+    let (dst, src, off, imm) = (insn.dst(), insn.src(), insn.off, insn.imm);
+    let r = match ebpf::Opcode::decode(insn.code) {
+        Some(ebpf::Opcode::Alu(width, ..)) => prefix(width),
+        _ => 'r',
+    };
+    let sign = match which {
+        Unsupported::SignedDiv => "s/=",
+        Unsupported::SignedMod => "s%=",
+        Unsupported::MoveSigned => return Some(write!(f, "{r}{dst} = (s{off}){r}{src}")),
+        Unsupported::Bswap => return Some(write!(f, "r{dst} = bswap{imm} r{dst}")),
+        Unsupported::LongJump => return Some(write!(f, "gotol {imm:+}")),
+        Unsupported::LoadSigned(size) => {
+            let size = memory(size).trim_start_matches('u');
+            return Some(write!(f, "r{dst} = *(s{size} *)(r{src} {off:+})"));
+        }
+        Unsupported::Atomic | Unsupported::LoadAbs | Unsupported::LoadInd => return None,
+    };
+    Some(match ebpf::Opcode::decode(insn.code) {
+        Some(ebpf::Opcode::Alu(_, _, ebpf::Source::Reg)) => write!(f, "{r}{dst} {sign} {r}{src}"),
+        _ => write!(f, "{r}{dst} {sign} {imm}"),
+    })
 }
 
 /// An atomic operation by what its constant says.

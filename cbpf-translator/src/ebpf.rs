@@ -1,4 +1,11 @@
-//! eBPF: the instruction as it stands in memory, and the one table of its opcodes.
+//! eBPF: the instruction as it stands in memory ([`Insn`]), the one table of its opcodes ([`Opcode`]), and what
+//! a whole instruction means ([`Instruction`]).
+
+mod instruction;
+
+pub use instruction::{
+    Address, ByteOrder, DecodeError, Imm64, Instruction, Operand, Reg, SwapBits, Unsupported,
+};
 
 use crate::cbpf;
 

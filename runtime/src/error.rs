@@ -7,6 +7,7 @@ use core::fmt;
 use cbpf_translator::OutOfMemory;
 
 use crate::engine::exec_mem::ExecMemoryError;
+use crate::engine::lower::LowerError;
 
 /// Why an engine cannot take a program. The program is fine, and another engine runs it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -19,6 +20,10 @@ pub enum EngineError {
     ExecMemory(ExecMemoryError),
     /// rbpf refused the program. It takes everything Linux's conversion makes, so this is a defect.
     Rbpf,
+    /// An eBPF program that rbpf would run wrong, and that cannot be written otherwise.
+    Lower(LowerError),
+    /// An eBPF program that calls more helpers than rbpf's engines are given.
+    Helpers,
 }
 
 impl fmt::Display for EngineError {
@@ -28,6 +33,8 @@ impl fmt::Display for EngineError {
             Self::Architecture => f.write_str("the JIT makes code for x86_64 only"),
             Self::ExecMemory(error) => error.fmt(f),
             Self::Rbpf => f.write_str("rbpf refused the program"),
+            Self::Lower(error) => error.fmt(f),
+            Self::Helpers => f.write_str("the program calls more helpers than rbpf is given"),
         }
     }
 }
@@ -40,9 +47,52 @@ impl From<OutOfMemory> for EngineError {
     }
 }
 
+impl From<LowerError> for EngineError {
+    fn from(error: LowerError) -> Self {
+        match error {
+            LowerError::OutOfMemory => Self::OutOfMemory,
+            error => Self::Lower(error),
+        }
+    }
+}
+
 impl From<ExecMemoryError> for EngineError {
     fn from(error: ExecMemoryError) -> Self {
         Self::ExecMemory(error)
+    }
+}
+
+/// Why a verified program cannot be loaded with these maps and helpers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum LoadError {
+    /// There are this many maps, and it was verified against another number of them.
+    MapCount(usize),
+    /// The map of this index has another description than the one it was verified against.
+    Map(usize),
+    /// It calls the helper of this number, which is missing or has another prototype.
+    Helper(i32),
+    /// There is no memory for it.
+    OutOfMemory,
+}
+
+impl fmt::Display for LoadError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::MapCount(count) => write!(f, "{count} maps are not what the program was verified against"),
+            Self::Map(index) => write!(f, "map {index} is not what the program was verified against"),
+            Self::Helper(id) => {
+                write!(f, "helper {id} is missing or not what the program was verified against")
+            }
+            Self::OutOfMemory => OutOfMemory.fmt(f),
+        }
+    }
+}
+
+impl Error for LoadError {}
+
+impl From<OutOfMemory> for LoadError {
+    fn from(_: OutOfMemory) -> Self {
+        Self::OutOfMemory
     }
 }
 

@@ -36,6 +36,10 @@
 //! [`Loaded::planned`] specialises a filter by system call number: what no argument can change costs one load,
 //! however long the filter is, and the rest runs what is left for its number.
 //!
+//! [`verifier`] proves eBPF programs safe that are not translations. Such a program runs as an [`Extension`], on the
+//! same engines (the native one is then an eBPF interpreter), with [`Map`]s and helpers ([`HELPERS`]); what
+//! those need of the kernel is a [`HelperHost`].
+//!
 //! What it does not do: decide what a return value means to a thread, or which filters a thread has; that is
 //! `seccomp-kernel`.
 
@@ -57,15 +61,27 @@ extern crate alloc;
 mod data;
 mod engine;
 mod error;
+mod extension;
+mod helper;
+mod map;
 mod plan;
 mod program;
+pub mod verifier;
 
 pub use cbpf_translator as translator;
 pub use data::SeccompData;
 pub use engine::EngineKind;
+pub use engine::ebpf::{BadAddress, Call};
 pub use engine::exec_mem::{ExecMemory, ExecMemoryError, ExecPages, NoExecMemory};
+pub use engine::lower::{LowerError, Lowered};
 #[cfg(all(feature = "rbpf-vm", target_arch = "x86_64"))]
 pub use engine::rbpf_vm::{ExecInPlace, RbpfVm};
-pub use error::EngineError;
+pub use error::{EngineError, LoadError};
+pub use extension::Extension;
+pub use helper::{Capability, HELPERS, HelperFn, HelperHost, HelperRow, UserFault};
+pub use map::{
+    AccessError, AtFork, CreateError, MAX_BYTES, MAX_ENTRIES, MAX_KEY_SIZE, MAX_VALUE_SIZE, MIN_RING, Map,
+    MapOptions, TaskScope, Update,
+};
 pub use plan::{NUMBERS, Planned};
 pub use program::Loaded;

@@ -102,7 +102,7 @@ pub struct Engine {
 
 impl Engine {
     /// Each engine, without a plan and with one.
-    pub fn all() -> impl Iterator<Item = Self> {
+    pub fn all() -> impl Iterator<Item = Self> + Clone {
         [false, true].into_iter().flat_map(|plan| EngineKind::ALL.map(|kind| Self { kind, plan }))
     }
 }
@@ -358,7 +358,9 @@ impl Process {
             "getpid" | "getppid" | "gettid" => Reply::Returned(SOME_PID),
             "read" | "write" if args[0] as i32 == -1 => error(Errno::EBADF),
             "close" if args[0] >= 3 => answer(self.close(args[0] as u32)),
-            "openat" | "read" | "close" | "rt_sigreturn" => Reply::Returned(0),
+            // What it opens is closed at once.
+            "openat" => answer(self.open(File::Plain).and_then(|fd| self.close(fd as u32))),
+            "read" | "close" | "rt_sigreturn" | "execveat" => Reply::Returned(0),
             "fcntl" | "fcntl64" if args[1] == F_GETFD => {
                 answer(self.descriptors().closes_on_exec(args[0] as u32).map(i32::from))
             }
@@ -430,13 +432,14 @@ impl Process {
     fn poll(&self, address: u64) -> Result<i32, Errno> {
         const POLLNVAL: u32 = 0x20;
         const ALWAYS: u32 = 0x18;
+        const READY: u32 = 0x145;
         let mut pollfd = [0; 8];
         self.memory.read(address, &mut pollfd)?;
         let [fd @ .., asked_low, asked_high, _, _] = pollfd;
         let asked = u32::from(u16::from_ne_bytes([asked_low, asked_high])) | ALWAYS;
         let found = match self.descriptors().get(u32::from_ne_bytes(fd)) {
             Ok(File::Listener(file)) => file.0.poll().bits() & asked,
-            Ok(File::Plain) => 0,
+            Ok(File::Plain) => READY & asked,
             Err(_) => POLLNVAL,
         };
         self.memory.write(address + 6, &(found as u16).to_ne_bytes())?;

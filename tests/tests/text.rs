@@ -3,7 +3,7 @@
 use cbpf_translator::asm::{AsmError, AsmErrorKind, assemble};
 use cbpf_translator::cbpf::{MAX_INSNS, OPCODES};
 use cbpf_translator::disasm::{Disassembly, EbpfListing};
-use cbpf_translator::ebpf::{self, Opcode};
+use cbpf_translator::ebpf::{self, Opcode, Unsupported};
 use cbpf_translator::{Insn, SockFilter, check, translate};
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -420,6 +420,13 @@ fn each_kind_of_ebpf_has_its_text() {
         (Insn::new(0x84, 1, 0, 0, 0), "w1 = -w1"),
         (Insn::new(0xd4, 1, 0, 0, 16), "r1 = le16 r1"),
         (Insn::new(0xdc, 1, 0, 0, 64), "r1 = be64 r1"),
+        (Insn::new(0xbf, 1, 2, 8, 0), "r1 = (s8)r2"),
+        (Insn::new(0xbc, 1, 2, 16, 0), "w1 = (s16)w2"),
+        (Insn::new(0x37, 1, 0, 1, 7), "r1 s/= 7"),
+        (Insn::new(0x9c, 1, 2, 1, 0), "w1 s%= w2"),
+        (Insn::new(0xd7, 1, 0, 0, 32), "r1 = bswap32 r1"),
+        (Insn::new(0x06, 0, 0, 0, -7), "gotol -7"),
+        (Insn::new(0x91, 1, 2, 4, 0), "r1 = *(s8 *)(r2 +4)"),
         (Insn::new(0x05, 0, 0, -2, 0), "goto -2"),
         (Insn::new(0x5d, 1, 2, 3, 0), "if r1 != r2 goto +3"),
         (Insn::new(0xc6, 1, 0, 3, -1), "if w1 s< 0xffffffff goto +3"),
@@ -454,10 +461,20 @@ fn a_64_bit_constant_takes_two_lines() {
 }
 
 #[test]
+fn a_map_is_named_by_its_index() {
+    let listed =
+        |src| listed(&[Insn::new(0x18, 1, src, 0, 3), Insn::new(0, 0, 0, 0, 8 * i32::from(src == 2))]);
+    assert!(listed(1).starts_with("r1 = map[3]"), "{}", listed(1));
+    assert!(listed(2).starts_with("r1 = map[3][0]+8"), "{}", listed(2));
+}
+
+#[test]
 fn every_ebpf_opcode_has_a_text() {
     for code in 0..=u8::MAX {
         let text = listed(&[Insn::new(code, 1, 2, 3, 0), Insn::default()]);
-        assert_eq!(text == "(unknown)", Opcode::decode(code).is_none(), "{code:#04x}: {text}");
+        let insn = Insn::new(code, 1, 2, 3, 0);
+        let known = Opcode::decode(code).is_some() || Unsupported::of(insn).is_some();
+        assert_eq!(text == "(unknown)", !known, "{code:#04x}: {text}");
     }
 }
 

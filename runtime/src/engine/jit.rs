@@ -62,13 +62,13 @@ const PAGE: usize = 4096;
 const UNWRITTEN: u8 = 0xcc;
 
 /// Page-aligned memory to compile into.
-struct Scratch {
+pub(super) struct Scratch {
     memory: Vec<u8>,
     start: usize,
 }
 
 impl Scratch {
-    fn new(len: usize) -> Result<Self, EngineError> {
+    pub(super) fn new(len: usize) -> Result<Self, EngineError> {
         let len = len.saturating_add(PAGE);
         let mut memory = Vec::new();
         memory.try_reserve_exact(len).map_err(|_| EngineError::OutOfMemory)?;
@@ -77,12 +77,12 @@ impl Scratch {
         Ok(Self { memory, start })
     }
 
-    fn pages(&mut self) -> &mut [u8] {
+    pub(super) fn pages(&mut self) -> &mut [u8] {
         self.memory.get_mut(self.start..).unwrap_or_default()
     }
 
     /// The code: rbpf ends it with a `ret`, and does not say how long it is.
-    fn written(&self) -> &[u8] {
+    pub(super) fn written(&self) -> &[u8] {
         let code = self.memory.get(self.start..).unwrap_or_default();
         let end = code.iter().rposition(|byte| *byte != UNWRITTEN).map_or(0, |last| last.saturating_add(1));
         code.get(..end).unwrap_or_default()
@@ -99,9 +99,8 @@ pub(super) fn scratch_len(program: &[Insn]) -> usize {
         .fold(PAGE.saturating_add(ENTRY_AND_EXIT), usize::saturating_add)
 }
 
-/// At least as many bytes as rbpf 0.4.1 makes of one instruction without calls. The longest it has, apart from
-/// multiplication and division, is a store of an immediate: prefix, REX, opcode, operand, 32-bit
-/// displacement, 32-bit immediate.
+/// At least as many bytes as rbpf 0.4.1 makes of one instruction without local calls. The longest it has, apart
+/// from multiplication and division, is the call of a helper: a move, the address, the call; 15.
 fn max_code_len(code: u8) -> usize {
     match Opcode::decode(code) {
         // Zero test and its jumps, saved registers, moves, the operation: 46 at most.
@@ -123,6 +122,7 @@ mod tests {
         let bytes: Vec<u8> = program.iter().flat_map(|insn| insn.to_le_bytes()).collect();
         let mut scratch = Scratch::new(room).unwrap();
         let mut vm = EbpfVmRaw::new(Some(&bytes)).unwrap();
+        vm.register_helper(1, |_, _, _, _, _| 0).unwrap();
         vm.set_jit_exec_memory(scratch.pages()).unwrap();
         vm.jit_compile().unwrap();
         drop(vm);
@@ -138,21 +138,16 @@ mod tests {
         for code in 0..=u8::MAX {
             if matches!(
                 Opcode::decode(code),
-                None | Some(
-                    Opcode::Call
-                        | Opcode::Exit
-                        | Opcode::Atomic(_)
-                        | Opcode::LoadImm64
-                        | Opcode::ToLe
-                        | Opcode::ToBe
-                )
+                None | Some(Opcode::Call | Opcode::Exit | Opcode::Atomic(_) | Opcode::LoadImm64)
             ) {
                 continue;
             }
+            let is_swap = matches!(Opcode::decode(code), Some(Opcode::ToLe | Opcode::ToBe));
             let is_jump = matches!(Opcode::decode(code), Some(Opcode::Ja | Opcode::Jump(..)));
             for (dst, src) in (0..10).flat_map(|dst| (0..=10).map(move |src| (dst, src))) {
                 for (off, imm) in [(0, 1), (0x7ff0, i32::MIN), (-0x7ff0, i32::MAX)] {
                     let off = if is_jump { 0 } else { off };
+                    let imm = if is_swap { [16, 32, 64][tried % 3] } else { imm };
                     let insn = Insn::new(code, dst, src, off, imm);
                     let len = compiled_len(&[insn, exit], PAGE) - empty;
                     assert!(len <= max_code_len(code), "{insn:?} is {len} bytes");
@@ -161,6 +156,18 @@ mod tests {
             }
         }
         assert!(tried > 30_000);
+
+        for dst in 0..10 {
+            for (low, high) in [(0, 0), (i32::MAX, 0), (-1, 1), (i32::MIN, -1), (-1, i32::MIN)] {
+                let code = Opcode::LoadImm64.code();
+                let load = [Insn::new(code, dst, 0, 0, low), Insn::new(0, 0, 0, 0, high), exit];
+                let len = compiled_len(&load, PAGE) - empty;
+                assert!(len <= max_code_len(code) + max_code_len(0), "{low} {high} are {len} bytes");
+            }
+        }
+        let call = Insn::new(Opcode::Call.code(), 0, 0, 0, 1);
+        let len = compiled_len(&[call, exit], PAGE) - empty;
+        assert!(len <= max_code_len(call.code), "a call is {len} bytes");
     }
 
     #[test]

@@ -2,10 +2,12 @@
 
 #![allow(unsafe_code, reason = "the one place for it; each block has its proof")]
 
+pub(crate) mod ebpf;
 pub(crate) mod exec_mem;
 mod interpreter;
 #[cfg(target_arch = "x86_64")]
 mod jit;
+pub(crate) mod lower;
 pub(crate) mod native;
 #[cfg(all(feature = "rbpf-vm", target_arch = "x86_64"))]
 pub(crate) mod rbpf_vm;

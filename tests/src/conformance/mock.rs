@@ -10,7 +10,7 @@ use syscalls::x86_64::Sysno;
 use super::plan::{Plan, block};
 use super::row::{Action, Call, Letter, Row, THREADS};
 use super::transcript::{Outcome, Run, Transcript};
-use crate::mock::{Engine, Faults, INSTRUCTION_POINTER, Process, Reply, Thread};
+use crate::mock::{Engine, Faults, INSTRUCTION_POINTER, Process, Progress, Reply, Signal, Thread};
 
 /// Where a case's memory is.
 const BASE: u64 = 0x1000_0000;
@@ -22,11 +22,13 @@ const BASE: u64 = 0x1000_0000;
 /// The case calls what the mock kernel has not.
 pub fn run(row: &Row, engine: Engine, cores: bool) -> Transcript {
     let plan = Plan::new(row, BASE);
-    let process = Process::new(engine, Faults::default());
+    let process = Process::new(engine, Faults::default()).exempting_uprobes();
     process.memory().map(BASE, plan.memory.clone());
     let mut story = Story {
         plan: &plan,
         threads: [const { None }; THREADS],
+        processes: [const { None }; THREADS],
+        executed: [false; THREADS],
         outcomes: vec![Outcome::Unreached; plan.steps.len()],
     };
     story.threads[Letter::A.index()] = Some(process.leader());
@@ -39,6 +41,10 @@ pub fn run(row: &Row, engine: Engine, cores: bool) -> Transcript {
 struct Story<'p> {
     plan: &'p Plan,
     threads: [Option<Arc<Thread>>; THREADS],
+    /// Those that are not A's.
+    processes: [Option<Arc<Process>>; THREADS],
+    /// Those that have become another program.
+    executed: [bool; THREADS],
     outcomes: Vec<Outcome>,
 }
 
@@ -49,20 +55,30 @@ impl Story<'_> {
         while next < steps.end && process.end().is_none() {
             let at = next;
             next = block(&self.plan.steps, at).end;
-            let thread = child.or(self.threads[self.plan.steps[at].thread.index()].as_ref()).cloned();
-            if let Some(thread) = thread.filter(|thread| process.has(thread)) {
-                self.outcomes[at] = self.step(process, &thread, at);
+            let letter = self.plan.steps[at].thread.index();
+            let thread = child.or(self.threads[letter].as_ref()).cloned();
+            let own = self.processes[letter].clone().filter(|_| child.is_none());
+            let process = own.as_deref().unwrap_or(process);
+            if let Some(thread) = thread.filter(|thread| process.has(thread) && !self.executed[letter]) {
+                self.outcomes[at] = self.step(process, own.as_ref(), &thread, at);
             }
         }
     }
 
-    fn step(&mut self, process: &Process, thread: &Arc<Thread>, at: usize) -> Outcome {
+    fn step(
+        &mut self,
+        process: &Process,
+        own: Option<&Arc<Process>>,
+        thread: &Arc<Thread>,
+        at: usize,
+    ) -> Outcome {
         match &self.plan.steps[at].action {
             Action::Call(call) => self.call(process, thread, at, call),
             Action::Status(letter) => {
                 let other = (*letter != self.plan.steps[at].thread).then_some(letter.index());
                 let of = other.map_or(Some(thread), |index| self.threads[index].as_ref());
-                let Some(of) = of.filter(|of| process.has(of)) else {
+                let is_zombie = *letter == Letter::A || self.processes[letter.index()].is_some();
+                let Some(of) = of.filter(|of| is_zombie || process.has(of)) else {
                     return returned(-i64::from(Errno::ESRCH.into_raw()));
                 };
                 let calls = [Sysno::openat, Sysno::read, Sysno::close];
@@ -78,7 +94,32 @@ impl Story<'_> {
             }
             Action::Thread(letter) => {
                 self.threads[letter.index()] = Some(process.spawn(thread));
+                self.processes[letter.index()] = own.cloned();
                 returned(0)
+            }
+            Action::Process(letter) => {
+                let child = process.fork_sharing_files(thread);
+                self.threads[letter.index()] = Some(child.leader());
+                self.processes[letter.index()] = Some(Arc::new(child));
+                returned(0)
+            }
+            Action::Exec => {
+                let reply = process.enter(thread, Arch::X86_64, Sysno::execveat.id(), [0; 6]);
+                if reply != Reply::Returned(0) {
+                    return outcome(reply, 0, Vec::new());
+                }
+                process.exec(thread);
+                self.executed[self.plan.steps[at].thread.index()] = true;
+                Outcome::Gone
+            }
+            Action::Kill(letter) => {
+                let process = self.processes[letter.index()].as_ref().expect("a process");
+                process.signal(self.threads[letter.index()].as_ref().expect("a thread"), Signal::Kill);
+                returned(0)
+            }
+            Action::Wait(letter) => {
+                let process = self.processes[letter.index()].as_ref().expect("a process");
+                Outcome::Child(Some(process.end().expect("a process that has ended")))
             }
             Action::Fork(_) => {
                 let child = process.fork(thread);
@@ -97,7 +138,14 @@ impl Story<'_> {
     fn call(&self, process: &Process, thread: &Thread, at: usize, call: &Call<u64>) -> Outcome {
         let mut zeros = 0;
         let reply = loop {
-            let reply = process.enter(thread, call.entry, call.nr, call.args);
+            let mut reply = process.enter(thread, call.entry, call.nr, call.args);
+            while reply == Reply::Asleep {
+                match process.resume(thread) {
+                    Progress::None => panic!("nobody will wake it"),
+                    Progress::Some => {}
+                    Progress::Ended(ended) => reply = ended,
+                }
+            }
             if reply != Reply::Returned(0) || zeros + 1 >= call.times {
                 break reply;
             }
@@ -119,7 +167,7 @@ fn outcome(reply: Reply, zeros: u32, shown: Vec<u8>) -> Outcome {
             Outcome::Returned { zeros, value, sigsys: Some(Sigsys { call_addr, ..sigsys }), shown }
         }
         Reply::Gone => Outcome::Gone,
-        Reply::Asleep => panic!("no supervisor will answer"),
+        Reply::Asleep => panic!("nobody has taken it further"),
     }
 }
 

@@ -6,7 +6,7 @@ use cbpf_translator::SockFilter;
 use cbpf_translator::seccomp::RET_ALLOW;
 use seccomp_kernel::Arch;
 
-use super::row::{Action, Address, Argument, Call, Row, Step};
+use super::row::{Action, Address, Argument, Call, Letter, Row, Step};
 use crate::mock::fprog;
 
 /// Bytes of a plan's memory. What follows it is not mapped.
@@ -57,9 +57,9 @@ impl Layout {
                         let program = self.address(address);
                         self.place(&fprog(call.entry, *len, program))
                     }
-                    Argument::Out(len) => {
-                        let address = self.place(&vec![0; *len]);
-                        shown = self.used - len..self.used;
+                    Argument::Shown(bytes) => {
+                        let address = self.place(bytes);
+                        shown = self.used - bytes.len()..self.used;
                         address
                     }
                 });
@@ -69,6 +69,10 @@ impl Layout {
             Action::Sigsys(disposition) => Action::Sigsys(*disposition),
             Action::Thread(letter) => Action::Thread(*letter),
             Action::Fork(steps) => Action::Fork(*steps),
+            Action::Process(letter) => Action::Process(*letter),
+            Action::Exec => Action::Exec,
+            Action::Kill(letter) => Action::Kill(*letter),
+            Action::Wait(letter) => Action::Wait(*letter),
             Action::Breakpoint => Action::Breakpoint,
             Action::ReadTime => Action::ReadTime,
         };
@@ -92,6 +96,11 @@ impl Layout {
         self.memory[start..self.used].copy_from_slice(bytes);
         self.base + start as u64
     }
+}
+
+/// Whether a letter is a process of its own.
+pub fn is_process<A>(steps: &[Step<A>], letter: Letter) -> bool {
+    steps.iter().any(|step| matches!(step.action, Action::Process(process) if process == letter))
 }
 
 /// The steps of a fork's child, and of anything else none.

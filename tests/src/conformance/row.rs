@@ -7,16 +7,23 @@
 //!         | 'int80' call                       by the 32-bit entry
 //!         | 'drop'                             gives up all capabilities
 //!         | 'nnp'                              sets no_new_privs
-//!         | 'status' [ thread ]                reads its seccomp lines in /proc
+//!         | 'status' [ thread ]                reads its seccomp lines in /proc, also of a zombie
 //!         | 'sigsys' ('default' | 'handled' | 'ignored' | 'blocked')
 //!         | 'thread' letter                    starts it
 //!         | 'fork' '[' step { ';' step } ']'   steps of a child process, whose end the parent awaits
+//!         | 'process' letter                   starts a process that shares descriptors; A outlives it
+//!         | 'exec'                             becomes a program that sleeps; only such a process does
+//!         | 'kill' letter                      sends a process SIGKILL and sees it die; it stays a zombie
+//!         | 'wait' letter                      reaps a process
+//!         | 'poll' fd                          asks for everything that there is to ask for
+//!         | 'limit' number                     sets RLIMIT_NOFILE
 //!         | 'int3'                             takes a signal and returns from its handler
 //!         | 'rdtsc'
 //! call    = (name | number) { argument }
 //! argument = constant | 'null' | 'bad' | 'cut'  a bad address, and one with 8 bytes up to a bad one
 //!         | 'u32(' constant ')'                a pointer to it
 //!         | 'out(' bytes ')'                   a pointer to zeros, which are shown afterwards
+//!         | 'text(' text ')'                   a pointer to it
 //!         | program                            a pointer to a sock_fprog that points to it
 //!         | 'fprog(' length ',' ('null' | 'bad' | 'cut' | program) ')'
 //! program = '"' text for the assembler '"'
@@ -26,15 +33,17 @@
 //!         | 'raw(' code jt jf k { ',' code jt jf k } ')'
 //! ```
 //!
-//! Constants are numbers or names of `SECCOMP_RET_*` without that prefix, joined by `|`. A brace with
-//! alternatives, `{a, b}`, may stand anywhere behind the name, also around or inside of others: the row is
-//! then one for each. A row goes on in lines that begin with a blank; `$name = text` names a text for the rows
-//! below, and `#` begins a line of comment.
+//! An argument that is a list, `[a, b]`, makes the call a step for each. Constants are numbers or names of
+//! `SECCOMP_RET_*` without that prefix, joined by `|`. A brace with alternatives, `{a, b}`, may stand anywhere
+//! behind the name, also around or inside of others: the row is then one for each. A row goes on in lines that
+//! begin with a blank; `$name = text` names a text for the rows below, and `#` begins a line of comment. A case
+//! begins with the descriptors 0, 1 and 2.
 
 use cbpf_translator::SockFilter;
 use cbpf_translator::asm::assemble;
 use cbpf_translator::seccomp::{RET_ALLOW, RET_NAMES};
 use seccomp_kernel::Arch;
+use syscalls::x86_64::Sysno;
 
 use crate::mock::Disposition;
 
@@ -76,6 +85,14 @@ pub enum Action<A> {
     Thread(Letter),
     /// Forks a process; the next so many steps are the child's.
     Fork(usize),
+    /// Starts a process of one thread.
+    Process(Letter),
+    /// Executes a program that sleeps.
+    Exec,
+    /// Kills a process.
+    Kill(Letter),
+    /// Reaps a process.
+    Wait(Letter),
     /// Takes a signal and returns from its handler.
     Breakpoint,
     /// Reads the time stamp counter.
@@ -104,8 +121,8 @@ pub enum Argument {
     At(Address),
     /// The address of a `sock_fprog` with this length and pointer.
     Fprog(u16, Address),
-    /// The address of this many zeros, which are shown afterwards.
-    Out(usize),
+    /// The address of these bytes, which are shown afterwards.
+    Shown(Vec<u8>),
 }
 
 /// What an address points to.
@@ -154,11 +171,15 @@ pub fn parse(text: &str) -> Result<Vec<Row>, String> {
     let mut names = Vec::new();
     let mut rows = Vec::new();
     for line in text.lines().filter(|line| !line.trim().is_empty()) {
+        let expanded = |text: &str, names: &[(String, String)]| {
+            names.iter().fold(text.to_owned(), |text, (name, meaning)| text.replace(name, meaning))
+        };
         if let Some((name, meaning)) = line.strip_prefix('$').and_then(|line| line.split_once('=')) {
-            names.push((format!("${}", name.trim()), meaning.trim()));
+            let meaning = expanded(meaning.trim(), &names);
+            names.push((format!("${}", name.trim()), meaning));
             continue;
         }
-        let line = names.iter().fold(line.to_owned(), |line, (name, meaning)| line.replace(name, meaning));
+        let line = expanded(line, &names);
         let (name, steps) = line.split_once('|').ok_or_else(|| format!("no `|` in `{line}`"))?;
         for (choices, steps) in alternatives(steps) {
             let name = format!("{} {choices}", name.trim()).trim_end().to_owned();
@@ -223,6 +244,14 @@ fn parse_step(text: &str, default: Letter, steps: &mut Vec<Step>) -> Result<(), 
         _ => (default, text),
     };
     let words: Vec<&str> = split(text, ' ').into_iter().filter(|word| !word.is_empty()).collect();
+    let list = |word: &str| word.starts_with('[') && words[0] != "fork";
+    if let Some(at) = words.iter().position(|word| list(word)) {
+        for choice in split(words[at].trim_matches(['[', ']']), ',') {
+            let words = [&words[..at], &[choice], &words[at + 1..]].concat();
+            steps.push(Step { thread, action: Action::Call(parse_entry(&words)?) });
+        }
+        return Ok(());
+    }
     let action = match *words {
         ["drop"] => Action::Call(drop_capabilities()),
         ["nnp"] => Action::Call(parse_call(Arch::X86_64, &["prctl", "38", "1"])?),
@@ -233,10 +262,22 @@ fn parse_step(text: &str, default: Letter, steps: &mut Vec<Step>) -> Result<(), 
         ["sigsys", "ignored"] => Action::Sigsys(Disposition::Ignored),
         ["sigsys", "blocked"] => Action::Sigsys(Disposition::Blocked),
         ["thread", letter] => Action::Thread(Letter::parse(letter)?),
+        ["process", letter] => Action::Process(Letter::parse(letter)?),
+        ["exec"] => Action::Exec,
+        ["kill", letter] => Action::Kill(Letter::parse(letter)?),
+        ["wait", letter] => Action::Wait(Letter::parse(letter)?),
+        ["poll", fd] => Action::Call(poll(number(fd)? as u32)),
+        ["limit", limit] => {
+            let limits = [number(limit)?; 2].map(u64::to_ne_bytes);
+            let limits = Argument::At(Address::Bytes(limits.as_flattened().to_vec()));
+            Action::Call(native(Sysno::setrlimit, [Argument::Number(libc::RLIMIT_NOFILE.into()), limits]))
+        }
         ["fork", block] => {
             let block = block.strip_prefix('[').and_then(|block| block.strip_suffix(']'));
             let child = parse_steps(block.ok_or("not in brackets")?, thread)?;
-            if child.iter().any(|step| step.thread != thread || matches!(step.action, Action::Thread(_))) {
+            let another =
+                |action: &Action<_>| matches!(action, Action::Thread(_) | Action::Process(_) | Action::Exec);
+            if child.iter().any(|step| step.thread != thread || another(&step.action)) {
                 return Err("the child has one thread".to_owned());
             }
             steps.push(Step { thread, action: Action::Fork(child.len()) });
@@ -245,15 +286,21 @@ fn parse_step(text: &str, default: Letter, steps: &mut Vec<Step>) -> Result<(), 
         }
         ["int3"] => Action::Breakpoint,
         ["rdtsc"] => Action::ReadTime,
-        ["int80", ref call @ ..] => Action::Call(parse_call(Arch::I386, call)?),
         ["repeat", times, ref call @ ..] => {
             let times = number(times)? as u32;
             Action::Call(Call { times, ..parse_call(Arch::X86_64, call)? })
         }
-        ref call => Action::Call(parse_call(Arch::X86_64, call)?),
+        ref call => Action::Call(parse_entry(call)?),
     };
     steps.push(Step { thread, action });
     Ok(())
+}
+
+fn parse_entry(words: &[&str]) -> Result<Call<Argument>, String> {
+    match words {
+        ["int80", call @ ..] => parse_call(Arch::I386, call),
+        call => parse_call(Arch::X86_64, call),
+    }
 }
 
 fn parse_call(entry: Arch, words: &[&str]) -> Result<Call<Argument>, String> {
@@ -276,9 +323,21 @@ fn drop_capabilities() -> Call<Argument> {
     let bytes = |words: &[u32]| {
         Argument::At(Address::Bytes(words.iter().flat_map(|word| word.to_ne_bytes()).collect()))
     };
-    let none = const { Argument::Number(0) };
-    let args = [bytes(&[VERSION_3, 0]), bytes(&[0; 6]), none.clone(), none.clone(), none.clone(), none];
-    Call { entry: Arch::X86_64, nr: syscalls::x86_64::Sysno::capset.id(), args, times: 1 }
+    native(Sysno::capset, [bytes(&[VERSION_3, 0]), bytes(&[0; 6])])
+}
+
+/// poll(2) of one descriptor for all that a listener has, without time.
+fn poll(fd: u32) -> Call<Argument> {
+    let asked = u32::from(crate::notify::EVENTS);
+    let pollfd = [fd, asked].map(u32::to_ne_bytes);
+    native(Sysno::poll, [Argument::Shown(pollfd.as_flattened().to_vec()), Argument::Number(1)])
+}
+
+/// A call whose other arguments are 0.
+fn native<const N: usize>(nr: Sysno, some: [Argument; N]) -> Call<Argument> {
+    let mut args = [const { Argument::Number(0) }; 6];
+    args.iter_mut().zip(some).for_each(|(to, arg)| *to = arg);
+    Call { entry: Arch::X86_64, nr: nr.id(), args, times: 1 }
 }
 
 fn argument(text: &str) -> Result<Argument, String> {
@@ -286,7 +345,10 @@ fn argument(text: &str) -> Result<Argument, String> {
         return Ok(Argument::At(Address::Bytes(value_of(value)?.to_ne_bytes().to_vec())));
     }
     if let Some(len) = form(text, "out") {
-        return Ok(Argument::Out(number(len)? as usize));
+        return Ok(Argument::Shown(vec![0; number(len)? as usize]));
+    }
+    if let Some(text) = form(text, "text") {
+        return Ok(Argument::At(Address::Bytes([text.as_bytes(), &[0]].concat())));
     }
     if let Some(fprog) = form(text, "fprog") {
         let [len, address] = *split(fprog, ',') else {

@@ -22,7 +22,7 @@ use seccomp_kernel::notify::{SECCOMP_IOCTL_NOTIF_RECV, SECCOMP_IOCTL_NOTIF_SEND,
 use seccomp_kernel::runtime::SeccompData;
 
 use super::row::{ACTORS, Action, Actor, Argument, Place, Row, Signal, Step, TARGETS, bytes};
-use super::{End, line};
+use super::{EVENTS, End, line};
 
 /// The call that filters leave to a supervisor.
 pub const NOTIFIED: i32 = libc::SYS_getppid as i32;
@@ -50,9 +50,6 @@ const OTHERS: usize = 1;
 const SECCOMP_SET_MODE_FILTER: u64 = 1;
 const NEW_LISTENER: u64 = 1 << 3;
 const WAIT_KILLABLE_RECV: u64 = 1 << 5;
-
-/// The events that are asked for: `POLLIN | POLLRDNORM | POLLOUT | POLLWRNORM`.
-pub const EVENTS: u16 = 0x145;
 
 /// What we share with actors. All zero at first.
 #[repr(C, align(4096))]

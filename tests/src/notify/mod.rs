@@ -12,6 +12,9 @@ use seccomp_kernel::notify::{Errno, SeccompNotif};
 
 use self::row::{Actor, Row};
 
+/// The events that are asked for: `POLLIN | POLLRDNORM | POLLOUT | POLLWRNORM`.
+pub(crate) const EVENTS: u16 = 0x145;
+
 /// Runs every case of `rows` both ways and returns how many there were.
 ///
 /// # Panics

@@ -13,7 +13,7 @@ use syscalls::x86_64::Sysno;
 use zerocopy::FromBytes;
 
 use super::row::{ACTORS, Action, Actor, Argument, Ioctl, Place, Row, Signal, Step, TARGETS, bytes};
-use super::{End, host, line};
+use super::{EVENTS, End, host, line};
 use crate::mock::{self, Faults, File, Process, Progress, Reply, SOME_PID, Thread};
 
 /// Where the memory of the first actor is, how far it is to the next one's, and to what can only be read.
@@ -113,7 +113,7 @@ impl<'r> World<'r> {
                 (Sysno::ioctl.id(), [listener, ioctl.cmd.into(), argument, 0, 0, 0])
             }
             Action::Poll => {
-                let poll = [self.listener.to_ne_bytes(), u32::from(host::EVENTS).to_ne_bytes()];
+                let poll = [self.listener.to_ne_bytes(), u32::from(EVENTS).to_ne_bytes()];
                 let poll = put(&actor.process, at, 0, poll.as_flattened());
                 (Sysno::poll.id(), [poll, 1, 0, 0, 0, 0])
             }

@@ -1,0 +1,166 @@
+//! The engines for eBPF programs: rbpf's two on the lowered program, and our own on the program as it is.
+
+mod interpreter;
+#[cfg(target_arch = "x86_64")]
+mod jit;
+mod native;
+pub(crate) mod program;
+mod run;
+
+use alloc::boxed::Box;
+use alloc::sync::Arc;
+
+use cbpf_translator::seccomp;
+
+pub(crate) use program::Program;
+pub(super) use program::target;
+pub(super) use run::map_handle;
+pub use run::{BadAddress, Call};
+use run::{Run, Stack};
+
+use super::EngineKind;
+use super::exec_mem::ExecMemory;
+use super::lower::{LowerError, Lowered, Target, lower};
+use crate::data::SeccompData;
+use crate::error::EngineError;
+use crate::helper::{HelperHost, HelperRow};
+use crate::map::Map;
+use crate::verifier::MAX_VISITED;
+use interpreter::Interpreter;
+#[cfg(target_arch = "x86_64")]
+use jit::Jit;
+
+/// The most helpers that one program may call and rbpf's engines run: each has a function of its own there.
+pub(crate) const MAX_HELPERS: usize = 32;
+
+/// What a program is made of, whichever engine runs it.
+pub(crate) struct Parts {
+    pub(crate) program: Program,
+    /// By the index that its 64-bit loads name.
+    pub(crate) maps: Box<[Arc<Map>]>,
+    /// Those that it calls, each once.
+    pub(crate) helpers: Box<[HelperRow]>,
+}
+
+impl Parts {
+    /// The program as rbpf's engine is given it; `None` for ours.
+    pub(crate) fn lowered(&self, kind: EngineKind) -> Option<Result<Lowered, LowerError>> {
+        match kind {
+            EngineKind::Jit => Some(self.lower(Target::Jit)),
+            EngineKind::Interpreter => Some(self.lower(Target::Interpreter)),
+            EngineKind::Native => None,
+        }
+    }
+
+    fn lower(&self, target: Target) -> Result<Lowered, LowerError> {
+        lower(&self.program, &self.maps, target)
+    }
+}
+
+/// What rbpf's engines hand to helpers, by its address. They put the end of the stack there, and the interpreter
+/// the first argument.
+#[repr(C)]
+pub(super) struct Frame<'r, 'a> {
+    stack_end: *mut u8,
+    argument: u64,
+    run: &'r mut Run<'a>,
+}
+
+const _: () = {
+    assert!(core::mem::offset_of!(Frame<'_, '_>, stack_end) == super::lower::FRAME_STACK as usize);
+    assert!(core::mem::offset_of!(Frame<'_, '_>, argument) == super::lower::FRAME_ARGUMENT as usize);
+};
+
+impl<'r, 'a> Frame<'r, 'a> {
+    const fn new(run: &'r mut Run<'a>) -> Self {
+        Self { stack_end: core::ptr::null_mut(), argument: 0, run }
+    }
+
+    /// Calls the helper at an index among the program's.
+    ///
+    /// # Safety
+    ///
+    /// `stack_end` is the end of the program's stack, and nothing else uses that until this returns.
+    unsafe fn call(&mut self, helper: usize, args: [u64; 5]) -> u64 {
+        // SAFETY: the stack is as large as `Stack` and ends there, says the caller. It is bytes, so aligned, and
+        // whatever they are they are a `Stack`; what the program has not written is not looked at, because
+        // the verifier lets no helper be given it to read.
+        let stack = unsafe { &mut *self.stack_end.wrapping_sub(size_of::<Stack>()).cast::<Stack>() };
+        self.run.call(helper, args, stack)
+    }
+}
+
+/// An array of `$function::<0>` to `$function::<31>`, one for each helper that a program may call.
+macro_rules! for_each_helper {
+    ($function:ident as $type:ty) => {
+        for_each_helper!($function as $type:
+            0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24 25 26 27 28 29 30 31)
+    };
+    ($function:ident as $type:ty: $($index:literal)*) => {
+        [$($function::<$index> as $type),*]
+    };
+}
+use for_each_helper;
+
+/// A program in the form that one engine runs.
+pub(crate) enum Engine {
+    #[cfg(target_arch = "x86_64")]
+    Jit(Jit),
+    // Boxed: rbpf's VM is large, and the other engines are small.
+    Interpreter(Box<Interpreter>),
+    Native,
+}
+
+impl Engine {
+    pub(crate) fn load(
+        kind: EngineKind,
+        parts: &Parts,
+        memory: &dyn ExecMemory,
+    ) -> Result<Self, EngineError> {
+        if kind != EngineKind::Native && parts.helpers.len() > MAX_HELPERS {
+            return Err(EngineError::Helpers);
+        }
+        match kind {
+            #[cfg(target_arch = "x86_64")]
+            EngineKind::Jit => Jit::load(&parts.lower(Target::Jit)?, &parts.helpers, memory).map(Self::Jit),
+            #[cfg(not(target_arch = "x86_64"))]
+            EngineKind::Jit => {
+                let _ = memory;
+                Err(EngineError::Architecture)
+            }
+            EngineKind::Interpreter => {
+                let program = parts.lower(Target::Interpreter)?;
+                Interpreter::load(&program, &parts.helpers).map(|vm| Self::Interpreter(Box::new(vm)))
+            }
+            EngineKind::Native => Ok(Self::Native),
+        }
+    }
+
+    pub(crate) const fn kind(&self) -> EngineKind {
+        match self {
+            #[cfg(target_arch = "x86_64")]
+            Self::Jit(_) => EngineKind::Jit,
+            Self::Interpreter(_) => EngineKind::Interpreter,
+            Self::Native => EngineKind::Native,
+        }
+    }
+
+    /// The program's return value; a fault is KILL_PROCESS. `parts` is what this engine was loaded from.
+    #[inline]
+    pub(crate) fn run(&self, parts: &Parts, data: &SeccompData, host: &dyn HelperHost) -> u32 {
+        let mut run = Run::new(data, &parts.maps, &parts.helpers, host);
+        let result = match self {
+            #[cfg(target_arch = "x86_64")]
+            Self::Jit(jit) => Ok(jit.run(&mut run)),
+            Self::Interpreter(interpreter) => interpreter.run(&mut run),
+            Self::Native => native::run(&parts.program, &mut run, MAX_VISITED),
+        };
+        match result {
+            Ok(value) if !run.has_failed() => value as u32,
+            _ => {
+                log::error!("seccomp: the {} engine failed on {data:x?}", self.kind().name());
+                seccomp::RET_KILL_PROCESS
+            }
+        }
+    }
+}

@@ -1,0 +1,170 @@
+//! An eBPF filter that is ready to run.
+
+#[cfg(test)]
+mod tests;
+
+use alloc::boxed::Box;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::fmt;
+
+use cbpf_translator::OutOfMemory;
+
+use crate::data::SeccompData;
+use crate::engine::EngineKind;
+use crate::engine::ebpf::{Engine, Parts, Program};
+use crate::engine::exec_mem::ExecMemory;
+use crate::engine::lower::{LowerError, Lowered};
+use crate::error::{EngineError, LoadError};
+use crate::helper::{HelperHost, HelperRow};
+use crate::map::Map;
+use crate::verifier::{Helper, Verified};
+
+/// An eBPF filter in an engine, with its maps and helpers. Send and Sync; many threads may run it at once.
+///
+/// Whatever engine it runs on, it does and answers the same.
+pub struct Extension {
+    parts: Parts,
+    engine: Engine,
+    fell_back: Option<EngineError>,
+}
+
+impl Extension {
+    /// The engine to use where nothing else is asked for, on the architecture this was compiled for. rbpf's
+    /// interpreter is on none of them: it reads values that CPUs share as plain memory.
+    pub const DEFAULT_ENGINE: EngineKind =
+        if cfg!(target_arch = "x86_64") { EngineKind::Jit } else { EngineKind::Native };
+
+    /// Gives a program to `engine`, or to the native one, which takes every program. `maps` are those that it names,
+    /// by their index; `helpers` has all that it calls. Both are what it was verified against, or of the same
+    /// descriptions. Allocates, and calls `memory`; not for use under a lock.
+    ///
+    /// # Errors
+    ///
+    /// Maps or helpers are not what it was verified against, or there is no memory for it.
+    pub fn load(
+        verified: &Verified,
+        maps: Vec<Arc<Map>>,
+        helpers: &[HelperRow],
+        engine: EngineKind,
+        memory: &dyn ExecMemory,
+    ) -> Result<Self, LoadError> {
+        let program = Program::new(verified)?;
+        check_maps(verified, &maps)?;
+        check_helpers(&program, verified, helpers)?;
+        Self::from_parts(program, maps, helpers, engine, memory).map_err(LoadError::from)
+    }
+
+    /// As [`Extension::load`], with what is verified to go together.
+    pub(crate) fn from_parts(
+        program: Program,
+        maps: Vec<Arc<Map>>,
+        helpers: &[HelperRow],
+        engine: EngineKind,
+        memory: &dyn ExecMemory,
+    ) -> Result<Self, OutOfMemory> {
+        let helpers = called(&program, helpers)?;
+        let parts = Parts { program, maps: maps.into_boxed_slice(), helpers };
+        let (engine, fell_back) = match Engine::load(engine, &parts, memory) {
+            Ok(engine) => (engine, None),
+            Err(error) => {
+                log::debug!("seccomp: {error}, using the native engine");
+                (Engine::Native, Some(error))
+            }
+        };
+        Ok(Self { parts, engine, fell_back })
+    }
+
+    /// The filter's return value for one system call, made by the thread of `host`: action in the high 16 bits,
+    /// data in the low. Always answers; should an engine fail, the answer is `SECCOMP_RET_KILL_PROCESS`.
+    ///
+    /// Takes the locks of maps, each for a bounded time. Allocates nothing on jit and native; rbpf's interpreter
+    /// allocates its 512-byte stack. Not for use in interrupt handlers.
+    #[inline]
+    pub fn run(&self, data: &SeccompData, host: &dyn HelperHost) -> u32 {
+        self.engine.run(&self.parts, data, host)
+    }
+
+    /// The engine it runs on.
+    pub const fn engine(&self) -> EngineKind {
+        self.engine.kind()
+    }
+
+    /// Why it does not run on the engine that was asked for, if so.
+    pub const fn fell_back(&self) -> Option<EngineError> {
+        self.fell_back
+    }
+
+    /// The program as it is given to an engine of rbpf's, with the addresses of its maps; `None` for the native one,
+    /// which runs it as it is.
+    ///
+    /// # Errors
+    ///
+    /// That engine cannot have it, or there is no memory.
+    pub fn lowered(&self, engine: EngineKind) -> Result<Option<Lowered>, LowerError> {
+        self.parts.lowered(engine).transpose()
+    }
+
+    /// Its maps, by their index.
+    pub const fn maps(&self) -> &[Arc<Map>] {
+        &self.parts.maps
+    }
+
+    /// The helpers that it calls.
+    pub const fn helpers(&self) -> &[HelperRow] {
+        &self.parts.helpers
+    }
+}
+
+fn check_maps(verified: &Verified, maps: &[Arc<Map>]) -> Result<(), LoadError> {
+    if maps.len() != verified.maps().len() {
+        return Err(LoadError::MapCount(maps.len()));
+    }
+    let mut described = maps.iter().zip(verified.maps());
+    match described.position(|(map, descriptor)| map.descriptor() != *descriptor) {
+        Some(index) => Err(LoadError::Map(index)),
+        None => Ok(()),
+    }
+}
+
+fn check_helpers(program: &Program, verified: &Verified, rows: &[HelperRow]) -> Result<(), LoadError> {
+    let mut called = verified.helpers().iter().filter(|helper| program.calls(helper.id));
+    let is_given = |helper: &Helper| {
+        let known = verified.helpers().iter().find(|known| known.id == helper.id);
+        let row = rows.iter().find(|row| row.helper.id == helper.id);
+        row.is_some_and(|row| Some(&row.helper) == known)
+    };
+    match called.find(|helper| !is_given(helper)) {
+        Some(helper) => Err(LoadError::Helper(helper.id)),
+        None => Ok(()),
+    }
+}
+
+/// The helpers that a program calls, each once: of rows with the same number, the first counts.
+fn called(program: &Program, helpers: &[HelperRow]) -> Result<Box<[HelperRow]>, OutOfMemory> {
+    let mut called: Vec<HelperRow> = Vec::new();
+    called.try_reserve_exact(helpers.len()).map_err(|_| OutOfMemory)?;
+    for row in helpers {
+        let is_new = called.iter().all(|other| other.helper.id != row.helper.id);
+        if is_new && program.calls(row.helper.id) {
+            called.push(*row);
+        }
+    }
+    Ok(called.into_boxed_slice())
+}
+
+impl fmt::Debug for Extension {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Extension")
+            .field("engine", &self.engine())
+            .field("maps", &self.maps().len())
+            .field("helpers", &self.helpers().len())
+            .finish()
+    }
+}
+
+// Shared by threads that evaluate and dropped by whichever lets go last.
+const _: () = {
+    const fn shared<T: Send + Sync>() {}
+    shared::<Extension>();
+};
