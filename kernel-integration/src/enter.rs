@@ -2,7 +2,7 @@
 
 use seccomp_runtime::SeccompData;
 
-use crate::audit::LogMask;
+use crate::audit::{LogEntry, LogMask};
 use crate::evaluate::{Decision, NOBODY_ANSWERS, Pass, Verdict, evaluate};
 use crate::kernel::Listener;
 use crate::notify::Reply;
@@ -77,7 +77,10 @@ pub fn enter(state: &ThreadState, logged: LogMask, entry: &mut impl Entry) -> De
             },
             _ => return decision,
         };
+        // What is logged is the call that does not run: if a tracer skipped it, by the number that it left there.
+        let SeccompData { nr, arch, instruction_pointer, .. } = data;
         let log = decision.log.filter(|_| verdict != Verdict::Proceed);
+        let log = log.map(|entry| LogEntry { nr, arch, instruction_pointer, ..entry });
         return Decision { verdict, log, ..decision };
     }
 }

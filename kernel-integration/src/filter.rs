@@ -1,10 +1,8 @@
 //! Filters as threads share them: nodes that point at the filter installed before.
 
-use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::iter;
 use core::ptr;
-use core::sync::atomic::{AtomicU32, Ordering};
 
 use seccomp_runtime::translator::OutOfMemory;
 use seccomp_runtime::{Loaded, SeccompData};
@@ -13,6 +11,7 @@ use crate::arch::Arch;
 use crate::decided::{Decided, Table};
 use crate::denials::Denials;
 use crate::kernel::Listener;
+use crate::sync::{Arc, AtomicU32, Ordering};
 use crate::uapi::{MAX_INSNS_PER_PATH, PATH_PENALTY};
 
 /// An installed filter and, through it, all those installed before it on the same thread or inherited.
@@ -132,7 +131,8 @@ impl Filter {
         self.listener.as_ref()
     }
 
-    /// What counts the calls that it denied, if [`Kernel::counts_denials`](crate::Kernel::counts_denials).
+    /// What counts the calls that it denied, if [`Kernel::counts_denials`](crate::Kernel::counts_denials):
+    /// the kernel has it do so by [`ThreadState::count_denial`](crate::ThreadState::count_denial).
     pub fn denials(&self) -> Option<&Denials> {
         self.denials.as_ref()
     }
@@ -180,8 +180,8 @@ impl Filter {
     /// One more live thread has this as its newest filter. Under the group's lock.
     pub(crate) fn enter(&self) {
         let mut entered = Some(self);
-        // A filter that comes into use uses its parent.
-        while let Some(filter) = entered.filter(|filter| filter.users.fetch_add(1, Ordering::AcqRel) == 0) {
+        // A filter that comes into use uses its parent. No order: whoever enters has got the filter from somebody.
+        while let Some(filter) = entered.filter(|filter| filter.users.fetch_add(1, Ordering::Relaxed) == 0) {
             entered = filter.parent.as_deref();
         }
     }
@@ -189,6 +189,7 @@ impl Filter {
     /// One thread less has it (`__seccomp_filter_orphan`).
     pub(crate) fn leave(&self) {
         let mut left = Some(self);
+        // What others did with the filter before they left comes before what the last one tells.
         while let Some(filter) = left.filter(|filter| filter.users.fetch_sub(1, Ordering::AcqRel) == 1) {
             if let Some(listener) = &filter.listener {
                 listener.users_gone();

@@ -1,6 +1,5 @@
 //! What a kernel gives this crate. None of it is called from [`evaluate`](crate::evaluate()).
 
-use alloc::sync::Arc;
 use core::any::Any;
 use core::convert::Infallible;
 use core::error::Error;
@@ -11,6 +10,7 @@ use seccomp_runtime::{EngineKind, ExecMemory};
 
 use crate::arch::Arch;
 use crate::state::ThreadState;
+use crate::sync::Arc;
 
 /// The kernel, as the calling thread sees it.
 ///

@@ -7,11 +7,10 @@
 
 #![allow(unsafe_code, reason = "this cell; each block has its proof")]
 
-use alloc::sync::Arc;
 use core::ptr;
-use core::sync::atomic::{AtomicPtr, Ordering};
 
 use crate::filter::Filter;
+use crate::sync::{Arc, AtomicPtr, Ordering};
 
 /// A filter that grows, or none yet.
 #[derive(Debug, Default)]
@@ -63,7 +62,7 @@ impl Leaf {
             return Err(NotDescendant);
         }
         let new = Arc::into_raw(filter).cast_mut();
-        match self.newest.compare_exchange(old, new, Ordering::AcqRel, Ordering::Relaxed) {
+        match self.newest.compare_exchange(old, new, Ordering::Release, Ordering::Relaxed) {
             // SAFETY: the cell held a count of `old` and no longer does. It is not the last one if `old` is not
             // null: `new` has it among its ancestors, or is it.
             Ok(old) => drop((!old.is_null()).then(|| unsafe { Arc::from_raw(old) })),
@@ -79,7 +78,8 @@ impl Leaf {
 
 impl Drop for Leaf {
     fn drop(&mut self) {
-        let newest = *self.newest.get_mut();
+        // Exclusive: whoever gave the last borrow back did so before this.
+        let newest = self.newest.load(Ordering::Relaxed);
         if !newest.is_null() {
             // SAFETY: from `Arc::into_raw`, and the cell owns that count; nobody can borrow it any more.
             drop(unsafe { Arc::from_raw(newest) });

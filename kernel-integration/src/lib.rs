@@ -58,6 +58,7 @@ pub mod notify;
 mod rate_limit;
 mod record;
 mod state;
+mod sync;
 pub mod syscall;
 pub mod sysctl;
 mod tsync;

@@ -1,11 +1,11 @@
 //! One filter for all threads of a process: check every thread, then commit, under one lock.
 
-use alloc::sync::Arc;
 use core::ops::ControlFlow;
 
 use crate::filter::Filter;
 use crate::kernel::{Thread, ThreadGroup};
 use crate::state::{Mode, ThreadState};
+use crate::sync::Arc;
 
 /// The id of the first thread that cannot take the caller's filters (`seccomp_can_sync_threads`): one in
 /// strict mode, or with a filter that the caller does not have.

@@ -7,7 +7,9 @@
 //! - [`host`]: the kernel that the tests run on, as a judge.
 //! - [`introspect`]: what a debugger is told of a thread's filters, by both.
 //! - [`mock`]: a kernel that embeds the library.
+//! - [`model`]: random walks on the library and on a plain model of Linux.
 //! - [`notify`]: cases of user notification, on the host and on the library's state.
+//! - [`trace`]: calls that are left to a tracer or a supervisor, on the host and by the library.
 
 #![deny(unsafe_code)]
 
@@ -21,6 +23,9 @@ pub mod host;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 pub mod introspect;
 pub mod mock;
+pub mod model;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 pub mod notify;
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+pub mod trace;
 pub mod vectors;

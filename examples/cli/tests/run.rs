@@ -330,3 +330,33 @@ fn processes_that_are_killed_while_they_fork() {
 fn programs_that_are_killed() {
     same_program("kill");
 }
+
+#[test]
+fn a_supervisor_answers() {
+    same_program("notify");
+}
+
+#[test]
+fn a_supervisor_gives_descriptors() {
+    same_program("notify_addfd");
+}
+
+#[test]
+fn a_supervisor_lets_calls_run() {
+    same_program("notify_continue");
+}
+
+#[test]
+fn calls_that_wait_for_a_supervisor_end_otherwise() {
+    same_program("notify_ends");
+}
+
+#[test]
+fn listeners_are_refused_in_order() {
+    same_program("notify_flags");
+}
+
+#[test]
+fn threads_get_a_filter_with_a_listener() {
+    same_program("notify_tsync");
+}

@@ -11,6 +11,7 @@ use seccomp_kernel::{Arch, Kernel, Sigsys};
 use syscalls::{x86, x86_64};
 
 use super::kernel::Caller;
+use super::listener;
 use super::proc::{self, Status};
 use super::sys;
 use super::task::{AtExit, Task};
@@ -47,7 +48,7 @@ pub(super) fn end_thread(task: &Task, entry: Arch) -> nix::Result<()> {
         Arch::I386 => x86::Sysno::exit.id(),
         _ => x86_64::Sysno::exit.id(),
     } as u64;
-    set_arguments(&mut regs, entry, [0; 4]);
+    set_arguments(&mut regs, entry, &[0; 4]);
     setregs(task.tid, regs)
 }
 
@@ -74,7 +75,7 @@ pub(super) fn die(caller: &Caller, entry: Arch, sigsys: Sigsys) -> nix::Result<(
             Arch::I386 => x86::Sysno::rt_sigaction.id(),
             _ => x86_64::Sysno::rt_sigaction.id(),
         } as u64;
-        set_arguments(&mut regs, entry, [libc::SIGSYS as u64, default, 0, size_of::<u64>() as u64]);
+        set_arguments(&mut regs, entry, &[libc::SIGSYS as u64, default, 0, size_of::<u64>() as u64]);
         setregs(task.tid, regs)?;
     }
     task.at_exit.set(AtExit::Die { sigsys, reset });
@@ -92,9 +93,12 @@ fn default_action(caller: &Caller) -> Option<u64> {
 }
 
 /// Finishes a call; the signal to resume with is the result.
-pub(super) fn exit(task: &Task) -> nix::Result<i32> {
+pub(super) fn exit(caller: Caller) -> nix::Result<i32> {
+    let task = caller.task;
     match task.at_exit.take() {
         AtExit::Nothing => Ok(0),
+        AtExit::Host(step) => listener::exit(caller, *step).map(|()| 0),
+        AtExit::Received { notif } => listener::received(&caller, notif).map(|()| 0),
         AtExit::Return { nr, value } => {
             let mut regs = getregs(task.tid)?;
             regs.rax = value.cast_unsigned();
@@ -131,12 +135,13 @@ fn skip(tid: Pid) -> nix::Result<u64> {
     Ok(nr)
 }
 
-fn set_arguments(regs: &mut user_regs_struct, entry: Arch, arguments: [u64; 4]) {
+/// Sets the first four arguments of a call, or as many as there are.
+pub(super) fn set_arguments(regs: &mut user_regs_struct, entry: Arch, arguments: &[u64]) {
     let registers = match entry {
         Arch::I386 => [&mut regs.rbx, &mut regs.rcx, &mut regs.rdx, &mut regs.rsi],
         _ => [&mut regs.rdi, &mut regs.rsi, &mut regs.rdx, &mut regs.r10],
     };
     for (register, argument) in registers.into_iter().zip(arguments) {
-        *register = argument;
+        *register = *argument;
     }
 }

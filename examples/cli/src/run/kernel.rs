@@ -1,14 +1,15 @@
 //! The `Kernel` that a carried program's own seccomp(2) and prctl(2) calls meet.
 
-use std::convert::Infallible;
+use std::cell::Cell;
 use std::io::{IoSlice, IoSliceMut};
 use std::ops::ControlFlow;
 
 use nix::sys::uio::{RemoteIoVec, process_vm_readv, process_vm_writev};
 use seccomp_kernel::runtime::{EngineKind, ExecMemory};
-use seccomp_kernel::{Arch, Fault, GroupLock, Interrupted, Kernel, ThreadGroup};
+use seccomp_kernel::{Arch, Fault, GroupLock, Interrupted, Kernel, ListenerError, Mode, ThreadGroup};
 use seccomp_rbpf::exec_memory::HostExecMemory;
 
+use super::listener::{self, Made};
 use super::proc::Status;
 use super::task::{Task, Tasks};
 use crate::engine::Engine;
@@ -25,12 +26,41 @@ pub(super) struct Caller<'a> {
     pub(super) tasks: &'a Tasks,
     pub(super) task: &'a Task,
     pub(super) engine: Engine,
+    /// What the host has returned for the filter that it was to install first: a descriptor, or 0.
+    pub(super) made: Option<i32>,
+    /// The host has to install a filter first. What has been refused for that means nothing.
+    pub(super) needs_host: Cell<bool>,
+}
+
+impl<'a> Caller<'a> {
+    pub(super) fn new(tasks: &'a Tasks, task: &'a Task, engine: Engine) -> Self {
+        Self { tasks, task, engine, made: None, needs_host: Cell::new(false) }
+    }
+
+    /// Whether a TSYNC would give some thread a filter with a listener: the host has to give it its own.
+    fn brings_listener(&self) -> bool {
+        let Some(newest) = self.task.seccomp.filter() else { return false };
+        let Some(listened) = listener::with_listener(newest) else { return false };
+        let mut brings = false;
+        for sibling in self.tasks.siblings(self.task) {
+            let state = &sibling.seccomp;
+            match (state.mode(), state.filter()) {
+                (Mode::Disabled, _) => brings = true,
+                (Mode::Filter, Some(theirs)) if newest.descends_from(theirs) => {
+                    brings |= !theirs.descends_from(listened);
+                }
+                // It cannot follow, so none will.
+                _ => return false,
+            }
+        }
+        brings
+    }
 }
 
 impl<'a> Kernel for Caller<'a> {
     type Thread = Task;
     type Group = Self;
-    type NewListener = Infallible;
+    type NewListener = Made;
 
     fn current(&self) -> &Task {
         self.task
@@ -57,8 +87,19 @@ impl<'a> Kernel for Caller<'a> {
         Status::of(self.task.tid).capabilities() & CAP_SYS_ADMIN != 0
     }
 
-    fn with_group<R>(&self, _lock: GroupLock, f: impl FnOnce(&Self) -> R) -> Result<R, Interrupted> {
+    fn with_group<R>(&self, lock: GroupLock, f: impl FnOnce(&Self) -> R) -> Result<R, Interrupted> {
+        if lock == GroupLock::ThreadSync && self.made.is_none() && self.brings_listener() {
+            self.needs_host.set(true);
+            return Err(Interrupted);
+        }
         Ok(f(self))
+    }
+
+    fn new_listener(&self, _wait_killable: bool) -> Result<Made, ListenerError> {
+        self.made.map(Made).ok_or_else(|| {
+            self.needs_host.set(true);
+            ListenerError::Unsupported
+        })
     }
 
     fn exec_memory(&self) -> &dyn ExecMemory {

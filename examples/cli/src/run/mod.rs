@@ -8,6 +8,7 @@
 mod enforce;
 mod kernel;
 mod launch;
+mod listener;
 mod proc;
 mod record;
 mod signals;
@@ -74,7 +75,8 @@ pub(crate) fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
 pub(crate) fn confine(filters: Vec<Checked>, engine: Engine) -> anyhow::Result<ThreadState> {
     let this = Pid::this();
     let task = Task::new(this, this, ThreadState::new());
-    let caller = Caller { tasks: &Tasks::default(), task: &task, engine };
+    let tasks = Tasks::default();
+    let caller = Caller::new(&tasks, &task, engine);
     for filter in filters {
         attach(&caller, filter, FilterFlags::empty()).context("cannot install the filters")?;
     }

@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use nix::unistd::Pid;
 use seccomp_kernel::{Sigsys, Thread, ThreadState};
 
+use super::listener::Step;
 use super::proc::Status;
 
 /// A thread.
@@ -20,6 +21,8 @@ pub(super) struct Task {
     pub(super) exiting: Cell<bool>,
     /// It is in a call that may make another thread.
     pub(super) in_clone: Cell<bool>,
+    /// Its instruction pointer may have the mark of a call that a supervisor is asked about.
+    pub(super) marked: Cell<bool>,
     /// It is in a group stop.
     pub(super) stopped: Cell<bool>,
     /// What is to be done when its call ends.
@@ -29,7 +32,7 @@ pub(super) struct Task {
 }
 
 /// What is to be done at the exit of a call.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Default)]
 pub(super) enum AtExit {
     /// Nothing, the call ran.
     #[default]
@@ -40,6 +43,10 @@ pub(super) enum AtExit {
     Trap { nr: u64, sigsys: Sigsys },
     /// It did not run, or, if `reset`, put SIGSYS back to its default instead: the process dies of that signal.
     Die { sigsys: Sigsys, reset: bool },
+    /// The host made another call in its place.
+    Host(Box<Step>),
+    /// It receives for a supervisor, into this buffer.
+    Received { notif: u64 },
 }
 
 impl Task {
@@ -51,6 +58,7 @@ impl Task {
             no_new_privs: Cell::default(),
             exiting: Cell::default(),
             in_clone: Cell::default(),
+            marked: Cell::default(),
             stopped: Cell::default(),
             at_exit: Cell::default(),
             sigsys: Cell::default(),
@@ -62,6 +70,8 @@ impl Task {
         let tgid = Status::of(tid).tgid().unwrap_or(tid);
         let child = Self::new(tid, tgid, self.seccomp.inherit());
         child.no_new_privs.set(self.no_new_privs.get());
+        // It has its parent's registers.
+        child.marked.set(true);
         child
     }
 

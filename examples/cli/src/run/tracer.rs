@@ -7,16 +7,19 @@ use nix::errno::Errno;
 use nix::sys::ptrace;
 use nix::sys::signal::{self, Signal};
 use nix::unistd::Pid;
+use seccomp_kernel::notify::SECCOMP_IOCTL_NOTIF_RECV;
 use seccomp_kernel::runtime::SeccompData;
+use seccomp_kernel::uapi::FilterFlags;
 use seccomp_kernel::{Arch, Kernel, LogMask, Pass, ThreadState, Verdict, evaluate, syscall, uapi};
 use syscalls::{x86, x86_64};
 
 use super::enforce;
 use super::kernel::Caller;
+use super::listener;
 use super::proc::Status;
 use super::record::Record;
 use super::sys::{self, Call, Event};
-use super::task::{Task, Tasks};
+use super::task::{AtExit, Task, Tasks};
 use crate::engine::Engine;
 
 /// `CLONE_UNTRACED`: the child would not be seized.
@@ -31,6 +34,11 @@ pub(super) struct Tracer {
     unborn: HashMap<Pid, Event>,
     /// Threads that ended in a call that may have made another, which they cannot tell of any more.
     bereaved: VecDeque<Task>,
+    /// Threads at the entry of a call for which it is too early.
+    waiting: Vec<Pid>,
+    /// Processes whose threads are about to get a filter on the host, with the thread that installs it. None of
+    /// the others makes a thread or process meanwhile, of which it would not be clear what it inherits.
+    syncing: HashMap<Pid, Pid>,
     /// Processes that are being killed, with the thread that does it. The other threads are not resumed.
     dying: HashMap<Pid, Pid>,
     program: Pid,
@@ -52,6 +60,8 @@ impl Tracer {
             tasks,
             unborn: HashMap::new(),
             bereaved: VecDeque::new(),
+            waiting: Vec::new(),
+            syncing: HashMap::new(),
             dying: HashMap::new(),
             program,
             initial: Some(initial),
@@ -74,6 +84,7 @@ impl Tracer {
             }
             if_alive(self.serve(tid, event))?;
             self.adopt()?;
+            self.retry()?;
         }
         Ok((status, self.record))
     }
@@ -86,27 +97,42 @@ impl Tracer {
         let tgid = task.tgid;
         let killer = self.dying.get(&tgid).copied();
         let held = killer.is_some_and(|killer| killer != tid);
+        if !matches!(event, Event::Ended(_)) {
+            listener::unmark(task)?;
+        }
         match event {
             Event::Ended(_) => {
                 self.killer_gone(tid, tgid);
+                self.synced(tid, tgid);
                 self.ended(tid);
                 Ok(())
             }
             Event::Ptrace(libc::PTRACE_EVENT_EXIT) => {
                 task.exiting.set(true);
+                drop(task.seccomp.exit());
                 self.killer_gone(tid, tgid);
+                self.synced(tid, tgid);
                 sys::resume(tid, 0)
             }
             Event::Ptrace(libc::PTRACE_EVENT_EXEC) => {
                 // Whoever was about to kill the process is one of the threads that ended for this.
                 self.dying.remove(&tgid);
+                self.syncing.remove(&tgid);
                 self.executed(tid)?;
                 sys::resume(tid, 0)
             }
             _ if held => Ok(()),
             Event::Syscall => match sys::call(tid)? {
                 Call::Entry(_) if killer.is_some() => signal::kill(tgid, Signal::SIGKILL),
-                Call::Entry(data) => self.enter(tid, &data),
+                Call::Entry(data) => match task.at_exit.take() {
+                    AtExit::Host(step) if step.ends(&data) => {
+                        task.at_exit.set(AtExit::Host(step));
+                        sys::resume(tid, 0)
+                    }
+                    // It has changed the instruction that it was to make the call with.
+                    AtExit::Host(_) => signal::kill(tgid, Signal::SIGKILL),
+                    _ => self.enter(tid, &data),
+                },
                 Call::Exit => self.leave(tid),
             },
             Event::Signal(libc::SIGSYS) => {
@@ -205,11 +231,61 @@ impl Tracer {
         Ok(())
     }
 
+    /// Threads for which it was too early may try again.
+    fn retry(&mut self) -> nix::Result<()> {
+        for tid in std::mem::take(&mut self.waiting) {
+            if_alive(self.enter_again(tid))?;
+        }
+        Ok(())
+    }
+
+    fn enter_again(&mut self, tid: Pid) -> nix::Result<()> {
+        match self.tasks.get(tid) {
+            // If its process is being killed, it stays where it is.
+            Some(task) if !self.dying.contains_key(&task.tgid) => match sys::call(tid)? {
+                Call::Entry(data) => self.enter(tid, &data),
+                // It was killed meanwhile.
+                Call::Exit => Ok(()),
+            },
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether it is too early for a call: it gives its thread's siblings a filter on the host while one of them
+    /// may be making a thread or process, or the other way round.
+    fn is_early(&mut self, tid: Pid, entry: Arch, data: &SeccompData) -> bool {
+        let Some(task) = self.tasks.get(tid) else { return false };
+        let by_other = |syncing: &HashMap<_, _>| syncing.get(&task.tgid).is_some_and(|other| *other != tid);
+        match Served::of(entry, data.nr) {
+            Some(Served::Fork | Served::Clone | Served::Clone3) => by_other(&self.syncing),
+            Some(Served::Seccomp) if syncs_listener(task, data) => {
+                if by_other(&self.syncing) {
+                    return true;
+                }
+                self.syncing.insert(task.tgid, tid);
+                // Who waits for a supervisor may wait for long, perhaps for this thread.
+                self.tasks.siblings(task).any(|other| other.in_clone.get() && !other.marked.get())
+            }
+            _ => false,
+        }
+    }
+
+    /// If a thread was giving the others of its process a filter on the host, it does so no longer.
+    fn synced(&mut self, tid: Pid, tgid: Pid) {
+        if self.syncing.get(&tgid) == Some(&tid) {
+            self.syncing.remove(&tgid);
+        }
+    }
+
     /// A thread is at the entry of a call: decide, record, carry out.
     fn enter(&mut self, tid: Pid, data: &SeccompData) -> nix::Result<()> {
-        let Some(task) = self.tasks.get(tid) else { return Ok(()) };
-        let caller = Caller { tasks: &self.tasks, task, engine: self.engine };
         let entry = Arch::of_call(data.arch, data.nr).unwrap_or(Arch::X86_64);
+        if self.is_early(tid, entry, data) {
+            self.waiting.push(tid);
+            return Ok(());
+        }
+        let Some(task) = self.tasks.get(tid) else { return Ok(()) };
+        let caller = Caller::new(&self.tasks, task, self.engine);
 
         let decision = evaluate(&task.seccomp, data, Pass::Entry, LogMask::all());
         if self.initial.is_none() {
@@ -223,7 +299,10 @@ impl Tracer {
         match decision.verdict {
             Verdict::Proceed => proceed(&caller, entry, data)?,
             Verdict::Return(value) => enforce::return_value(task, value)?,
-            // Nobody else can trace what is traced here, and nobody has a listener.
+            Verdict::Notify { filter } if listener::is_newest(&task.seccomp, filter) => {
+                notify(&caller, entry, data)?
+            }
+            // Nobody else can trace what is traced here, and who could be asked is gone.
             Verdict::Trace { .. } | Verdict::Notify { .. } | Verdict::Skip | Verdict::Restart => {
                 enforce::return_value(task, -i64::from(libc::ENOSYS))?
             }
@@ -245,7 +324,9 @@ impl Tracer {
     fn leave(&mut self, tid: Pid) -> nix::Result<()> {
         let Some(task) = self.tasks.get(tid) else { return Ok(()) };
         task.in_clone.set(false);
-        sys::resume(tid, enforce::exit(task)?)
+        let signal = enforce::exit(Caller::new(&self.tasks, task, self.engine))?;
+        self.synced(tid, task.tgid);
+        sys::resume(tid, signal)
     }
 }
 
@@ -259,7 +340,7 @@ fn proceed(caller: &Caller, entry: Arch, data: &SeccompData) -> nix::Result<()> 
     let task = caller.task;
     let [first, second, third, ..] = data.args;
     let served = Served::of(entry, data.nr);
-    task.in_clone.set(matches!(served, Some(Served::Fork | Served::Clone | Served::Clone3)));
+    prepare(task, served, data);
     let result = match served {
         // What x32 offers differs from host to host; it offers no seccomp here.
         Some(Served::Seccomp | Served::Prctl) if entry == Arch::X32 => Err(syscalls::Errno::ENOSYS),
@@ -271,17 +352,65 @@ fn proceed(caller: &Caller, entry: Arch, data: &SeccompData) -> nix::Result<()> 
             _ => return Ok(()),
         },
         // A child that is not traced would run without its filters.
-        Some(Served::Clone) if first & CLONE_UNTRACED != 0 => Err(syscalls::Errno::ENOSYS),
-        Some(Served::Clone3) => {
-            let mut flags = [0; 8];
-            match caller.read_user(first, &mut flags) {
-                Ok(()) if u64::from_ne_bytes(flags) & CLONE_UNTRACED == 0 => return Ok(()),
-                _ => Err(syscalls::Errno::ENOSYS),
-            }
+        Some(Served::Clone | Served::Clone3) if makes_untraced(caller, served, data) => {
+            Err(syscalls::Errno::ENOSYS)
         }
         _ => return Ok(()),
     };
+    if caller.needs_host.get() {
+        return listener::install_on_host(caller, entry, data);
+    }
     enforce::return_value(task, result.map_or_else(|errno| -i64::from(errno.into_raw()), i64::from))
+}
+
+/// A call that a supervisor is asked about. If it lets the call run, the host runs it; so nobody is asked about
+/// calls that the host is not to run.
+fn notify(caller: &Caller, entry: Arch, data: &SeccompData) -> nix::Result<()> {
+    let served = Served::of(entry, data.nr);
+    let is_ours = match served {
+        Some(Served::Seccomp) => {
+            matches!(data.args[0] as u32, uapi::SECCOMP_SET_MODE_STRICT | uapi::SECCOMP_SET_MODE_FILTER)
+        }
+        Some(Served::Prctl) => data.args[0] as u32 == uapi::PR_SET_SECCOMP,
+        _ => makes_untraced(caller, served, data),
+    };
+    if is_ours {
+        return enforce::return_value(caller.task, -i64::from(libc::ENOSYS));
+    }
+    prepare(caller.task, served, data);
+    listener::mark(caller.task)
+}
+
+/// Notes what has to be known when the host runs a call.
+fn prepare(task: &Task, served: Option<Served>, data: &SeccompData) {
+    task.in_clone.set(matches!(served, Some(Served::Fork | Served::Clone | Served::Clone3)));
+    let [_, request, argument, ..] = data.args;
+    if matches!(served, Some(Served::Ioctl)) && request as u32 == SECCOMP_IOCTL_NOTIF_RECV {
+        task.at_exit.set(AtExit::Received { notif: argument });
+    }
+}
+
+/// Whether a call would make a thread or process that is not traced, and so without its filters.
+fn makes_untraced(caller: &Caller, served: Option<Served>, data: &SeccompData) -> bool {
+    let [first, ..] = data.args;
+    match served {
+        Some(Served::Clone) => first & CLONE_UNTRACED != 0,
+        Some(Served::Clone3) => {
+            let mut flags = [0; 8];
+            caller.read_user(first, &mut flags).is_err() || u64::from_ne_bytes(flags) & CLONE_UNTRACED != 0
+        }
+        _ => false,
+    }
+}
+
+/// Whether seccomp(2) is asked to give other threads a filter with a listener.
+fn syncs_listener(task: &Task, data: &SeccompData) -> bool {
+    let [op, flags, ..] = data.args;
+    let flags = FilterFlags::from_bits_truncate(flags as u32);
+    op as u32 == uapi::SECCOMP_SET_MODE_FILTER
+        && flags.contains(FilterFlags::TSYNC)
+        && (flags.contains(FilterFlags::NEW_LISTENER)
+            || task.seccomp.filter().and_then(listener::with_listener).is_some())
 }
 
 /// Calls that do not simply go to the host.
@@ -293,6 +422,7 @@ enum Served {
     Fork,
     Clone,
     Clone3,
+    Ioctl,
 }
 
 impl Served {
@@ -305,6 +435,7 @@ impl Served {
                 x86::Sysno::fork | x86::Sysno::vfork => Some(Self::Fork),
                 x86::Sysno::clone => Some(Self::Clone),
                 x86::Sysno::clone3 => Some(Self::Clone3),
+                x86::Sysno::ioctl => Some(Self::Ioctl),
                 _ => None,
             },
             _ => match x86_64::Sysno::new(nr & !(seccomp_kernel::X32_SYSCALL_BIT as usize))? {
@@ -313,6 +444,7 @@ impl Served {
                 x86_64::Sysno::fork | x86_64::Sysno::vfork => Some(Self::Fork),
                 x86_64::Sysno::clone => Some(Self::Clone),
                 x86_64::Sysno::clone3 => Some(Self::Clone3),
+                x86_64::Sysno::ioctl => Some(Self::Ioctl),
                 _ => None,
             },
         }
