@@ -1,5 +1,5 @@
 //! Random walks of processes, threads, filters, supervisors and signals: on the library over the mock kernel, and on
-//! a plain model of Linux ([`reference`]). After each step both are in the same state and have answered the same.
+//! a plain model of Linux (`reference.rs`). After each step both are in the same state and have answered the same.
 //!
 //! A walk begins with one process. Another process, without filters, supervises: its two threads make the ioctls
 //! of listeners.
