@@ -167,3 +167,24 @@ sys.exit(7)
     assert_eq!(ended.status, 7, "{}", ended.stderr);
     assert_eq!(ended.stdout.matches("Invalid cross-device link").count(), 2, "{}", ended.stdout);
 }
+
+/// A login. The part of the server that talks to whoever has not said who he is has a filter; it goes without if
+/// there are none, so that is not tried.
+#[test]
+fn a_login_at_sshd() {
+    let keys = "cd \"$1\" && ssh-keygen -q -t ed25519 -N '' -f host && ssh-keygen -q -t ed25519 -N '' -f user && \
+                printf 'HostKey %s/host\\nAuthorizedKeysFile %s/user.pub\\n' \"$1\" \"$1\" > config && \
+                printf 'UsePAM no\\nStrictModes no\\nPermitRootLogin yes\\n' >> config && mkdir -p -m 755 /run/sshd";
+    let login = "cd \"$1\" && echo input | ssh -F none -T -i user -o BatchMode=yes -o LogLevel=ERROR \
+                 -o UserKnownHostsFile=known -o StrictHostKeyChecking=accept-new -o IdentitiesOnly=yes \
+                 -o ProxyCommand='/usr/sbin/sshd -i -e -f config' root@localhost 'cat; echo $((6 * 7)); exit 5'";
+    let made = Client::new(keys);
+    assert_eq!(made.ended(Command::new("sh")).status, 0);
+    let client = Client { script: login, ..made };
+    let without = client.ended(Command::new("sh"));
+    assert_eq!((without.stdout.as_str(), without.status), ("input\n42\n", 5), "{}", without.stderr);
+    let trace = client.path("trace");
+    let with = client.under_run(&["--trace", trace.to_str().unwrap()]);
+    assert_eq!((&with.stdout, with.status), (&without.stdout, without.status), "{}", with.stderr);
+    assert_eq!(installed(&trace), 1);
+}

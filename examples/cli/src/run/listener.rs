@@ -167,7 +167,11 @@ fn write_program(
     bytes.extend((PROGRAM.len().saturating_sub(skipped) as u32).to_ne_bytes());
     bytes.extend((first as u32).to_ne_bytes());
     bytes.extend(first.to_ne_bytes());
-    caller.write_user(scratch, &bytes).ok()?;
+    if caller.write_user(scratch, &bytes).is_err() {
+        // Its first page may have been written.
+        let _ = caller.write_user(scratch, &overwritten);
+        return None;
+    }
     Some((scratch, overwritten))
 }
 
