@@ -273,7 +273,7 @@ impl Subject {
 }
 
 fn decide(state: &ThreadState, call: &SeccompData) -> u32 {
-    evaluate(state, call, Pass::Entry, LogMask::default()).value
+    evaluate(state, call, Pass::Entry, LogMask::default(), None).value
 }
 
 /// Results that have to keep a bound.

@@ -287,7 +287,7 @@ impl Tracer {
         let Some(task) = self.tasks.get(tid) else { return Ok(()) };
         let caller = Caller::new(&self.tasks, task, self.engine);
 
-        let decision = evaluate(&task.seccomp, data, Pass::Entry, LogMask::all());
+        let decision = evaluate(&task.seccomp, data, Pass::Entry, LogMask::all(), None);
         if self.initial.is_none() {
             self.record.call(task, data, decision.value);
         }

@@ -3,7 +3,8 @@
 mod interpreter;
 #[cfg(target_arch = "x86_64")]
 mod jit;
-mod native;
+pub(crate) mod machine;
+pub(crate) mod native;
 pub(crate) mod program;
 mod run;
 
@@ -17,6 +18,7 @@ pub(super) use program::target;
 pub(super) use run::map_handle;
 pub use run::{BadAddress, Call};
 use run::{Run, Stack};
+pub(crate) use run::{bytes_of, number_of};
 
 use super::EngineKind;
 use super::exec_mem::ExecMemory;

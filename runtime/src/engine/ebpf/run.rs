@@ -130,13 +130,7 @@ impl<'a> Run<'a> {
         let mut bytes = [0; 8];
         let len = bytes_of(size);
         self.read(address, bytes.get_mut(..len)?, stack)?;
-        let [b0, b1, b2, b3, ..] = bytes;
-        Some(match size {
-            Size::Byte => b0.into(),
-            Size::Half => u16::from_ne_bytes([b0, b1]).into(),
-            Size::Word => u32::from_ne_bytes([b0, b1, b2, b3]).into(),
-            Size::Double => u64::from_ne_bytes(bytes),
-        })
+        Some(number_of(bytes, size))
     }
 
     pub(super) fn store(&self, address: u64, size: Size, value: u64, stack: &mut Stack) -> Option<()> {
@@ -223,12 +217,24 @@ fn part(bytes: &[u8], offset: usize, len: usize) -> Option<&[u8]> {
     bytes.get(offset..)?.get(..len)
 }
 
-const fn bytes_of(size: Size) -> usize {
+/// Bytes of a load or a store.
+pub(crate) const fn bytes_of(size: Size) -> usize {
     match size {
         Size::Byte => 1,
         Size::Half => 2,
         Size::Word => 4,
         Size::Double => 8,
+    }
+}
+
+/// The number that the first bytes hold, as the machine has them.
+pub(crate) const fn number_of(bytes: [u8; 8], size: Size) -> u64 {
+    let [b0, b1, b2, b3, ..] = bytes;
+    match size {
+        Size::Byte => b0 as u64,
+        Size::Half => u16::from_ne_bytes([b0, b1]) as u64,
+        Size::Word => u32::from_ne_bytes([b0, b1, b2, b3]) as u64,
+        Size::Double => u64::from_ne_bytes(bytes),
     }
 }
 
