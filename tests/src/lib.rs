@@ -2,6 +2,7 @@
 //!
 //! - [`vectors`]: the recorded answers of Linux.
 //! - [`audit`]: what is written about a call, by the host and by the library.
+//! - [`clang`]: C programs as eBPF objects.
 //! - [`conformance`]: cases that run on the host and on the library, and must end alike.
 //! - [`generate`]: programs and inputs out of a seed.
 //! - [`host`]: the kernel that the tests run on, as a judge.
@@ -16,6 +17,7 @@
 
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 pub mod audit;
+pub mod clang;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 pub mod conformance;
 pub mod generate;
