@@ -9,8 +9,11 @@ mod check;
 mod disasm;
 mod engine;
 mod eval;
+mod extension;
 mod filter;
+mod host;
 mod lift;
+mod maps;
 mod number;
 mod output;
 mod plan;
@@ -18,6 +21,7 @@ mod report;
 mod return_value;
 mod run;
 mod translate;
+mod verify;
 
 use std::process::ExitCode;
 
@@ -25,10 +29,12 @@ use clap::{Parser, Subcommand};
 
 /// Check, translate and evaluate seccomp filters, and run programs under them
 ///
-/// A FILTER is a file of raw sock_filter bytes, or classic assembler text in the syntax of the kernel's
-/// bpf_asm with system calls, architectures and actions by name; - is standard input.
+/// A FILTER is a file of raw sock_filter bytes, classic assembler text in the syntax of the kernel's bpf_asm with
+/// system calls, architectures and actions by name, or an eBPF object file that clang made of C, with `:NAME` behind it
+/// if it has several filters; - is standard input.
 ///
-/// The exit status is 1 for a program that Linux would refuse, and 2 for everything else that fails.
+/// The exit status is 1 for a program that Linux would refuse or that is not proved safe, and 2 for everything else
+/// that fails.
 #[derive(Parser)]
 #[command(
     name = "seccomp-rbpf",
@@ -49,6 +55,7 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     Check(check::CheckArgs),
+    Verify(verify::VerifyArgs),
     Translate(translate::TranslateArgs),
     Disasm(disasm::DisasmArgs),
     Assemble(assemble::AssembleArgs),
@@ -70,6 +77,7 @@ fn main() -> ExitCode {
     };
     let status = match command {
         Command::Check(args) => check::run(&args),
+        Command::Verify(args) => verify::run(&args),
         Command::Translate(args) => translate::run(&args),
         Command::Disasm(args) => disasm::run(&args),
         Command::Assemble(args) => assemble::run(&args),

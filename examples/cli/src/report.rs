@@ -5,8 +5,9 @@ use std::io::{self, Write};
 
 use cbpf_translator::{CheckError, LiftError};
 use clap::error::ErrorKind;
+use seccomp_runtime::verifier::VerifyError;
 
-/// The status of a program that Linux would refuse.
+/// The status of a program that Linux would refuse, or that is not proved safe.
 const REFUSED: u8 = 1;
 
 /// The status of bad usage, bad input and everything else.
@@ -23,7 +24,8 @@ pub fn error(error: &anyhow::Error) -> u8 {
         return BROKEN_PIPE;
     }
     line(format_args!("{error:#}"));
-    if error.is::<CheckError>() || error.is::<LiftError>() { REFUSED } else { FAILED }
+    let is_refused = error.is::<CheckError>() || error.is::<LiftError>() || error.is::<VerifyError>();
+    if is_refused { REFUSED } else { FAILED }
 }
 
 /// Reports what clap has to say: help and version as they are, an error on one line. The result is the exit
