@@ -218,7 +218,7 @@ fn a_thread_or_a_group_has_its_storage_and_a_child_what_it_is_to_have() {
         let exit = Sysno::exit.id();
         process.enter(&thread, seccomp_kernel::Arch::X86_64, exit, [0; 6]);
         assert_eq!(storage(&map, ids.thread).is_some(), flags.contains(group) && ids.thread == ids.group);
-        assert_eq!(storage(&map, ids.group).is_some(), true, "{flags:?}");
+        assert!(storage(&map, ids.group).is_some(), "{flags:?}");
         process.enter(&parent, seccomp_kernel::Arch::X86_64, exit, [0; 6]);
         assert_eq!(storage(&map, ids.group), None, "{flags:?}");
     }

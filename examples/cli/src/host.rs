@@ -42,6 +42,20 @@ impl Memory {
     }
 }
 
+/// Memory is there in pages; where nothing was put, it is 0.
+const PAGE: u64 = 4096;
+
+impl Memory {
+    fn byte(&self, address: u64) -> Option<u8> {
+        self.bytes.get(usize::try_from(address.checked_sub(self.address)?).ok()?).copied()
+    }
+
+    fn is_on_page_of(&self, address: u64) -> bool {
+        let last = self.address + (self.bytes.len() as u64 - 1);
+        (self.address / PAGE..=last / PAGE).contains(&(address / PAGE))
+    }
+}
+
 /// The bytes of a text with `\xNN`, `\0`, `\n`, `\t` and `\\`.
 fn unescaped(text: &str) -> Result<Vec<u8>, String> {
     let mut bytes = Vec::new();
@@ -136,12 +150,14 @@ impl HelperHost for Asked<'_> {
     }
 
     fn copy_from_user(&self, from: u64, to: &mut [u8]) -> Result<(), UserFault> {
-        let found = self.moment.process.memory.iter().find_map(|memory| {
-            let offset = usize::try_from(from.checked_sub(memory.address)?).ok()?;
-            memory.bytes.get(offset..)?.get(..to.len())
-        });
-        to.copy_from_slice(found.ok_or(UserFault)?);
-        Ok(())
+        let memory = &self.moment.process.memory;
+        to.iter_mut().zip(0..).try_for_each(|(to, offset)| {
+            let address = from.checked_add(offset).ok_or(UserFault)?;
+            let mut of_page = memory.iter().filter(|memory| memory.is_on_page_of(address)).peekable();
+            of_page.peek().ok_or(UserFault)?;
+            *to = of_page.find_map(|memory| memory.byte(address)).unwrap_or(0);
+            Ok(())
+        })
     }
 
     fn trace(&self, line: &str) {

@@ -2,7 +2,7 @@
 
 use std::fmt::{self, Write as _};
 
-use seccomp_runtime::verifier::MapKind;
+use seccomp_runtime::verifier::{MapAccess, MapKind};
 use seccomp_runtime::{MAX_VALUE_SIZE, Map};
 
 use crate::extension::NamedMap;
@@ -10,12 +10,14 @@ use crate::extension::NamedMap;
 /// The most entries of a map that are shown.
 const MAX_SHOWN: usize = 1000;
 
-/// Maps with their entries. Of arrays, entries that are not 0.
+/// Maps with their entries. Of arrays, entries that are not 0. Constants are left out.
 pub struct Contents<'m>(pub &'m [NamedMap]);
 
 impl fmt::Display for Contents<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|named| write_map(f, named))
+        let is_constant = |map: &Map| map.is_frozen() && map.descriptor().access == MapAccess::ReadOnly;
+        let mut maps = self.0.iter().filter(|named| !is_constant(&named.map));
+        maps.try_for_each(|named| write_map(f, named))
     }
 }
 
