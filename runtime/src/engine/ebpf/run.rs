@@ -30,6 +30,8 @@ pub(crate) struct Run<'a> {
     helpers: &'a [HelperRow],
     host: &'a dyn HelperHost,
     reserved: [Option<Reserved<'a>>; MAX_RESERVED],
+    /// Whether there is any: most runs have none, and need not look.
+    has_reserved: bool,
     failed: bool,
 }
 
@@ -68,7 +70,15 @@ impl<'a> Run<'a> {
         helpers: &'a [HelperRow],
         host: &'a dyn HelperHost,
     ) -> Self {
-        Self { data, maps, helpers, host, reserved: Default::default(), failed: false }
+        Self {
+            data,
+            maps,
+            helpers,
+            host,
+            reserved: [const { None }; MAX_RESERVED],
+            has_reserved: false,
+            failed: false,
+        }
     }
 
     /// Whether a helper was given what no verified program gives it.
@@ -204,7 +214,11 @@ impl<'a> Run<'a> {
 
 impl Drop for Run<'_> {
     /// Events take effect when the program ends: until then it may write them.
+    #[inline]
     fn drop(&mut self) {
+        if !self.has_reserved {
+            return;
+        }
         for Reserved { map, reservation, discard, .. } in self.reserved.iter_mut().filter_map(Option::take) {
             if let Some(ring) = map.ring() {
                 ring.finish(reservation, discard);
@@ -334,6 +348,7 @@ impl<'a> Call<'_, 'a> {
         let free = self.run.reserved.iter_mut().find(|reserved| reserved.is_none())?;
         let (reservation, len) = (map.ring()?.reserve(len)?, usize::try_from(len).ok()?);
         *free = Some(Reserved { map, reservation, len, discard: true });
+        self.run.has_reserved = true;
         Some(map.words().address().wrapping_add(reservation.offset() as u64))
     }
 

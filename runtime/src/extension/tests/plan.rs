@@ -140,7 +140,7 @@ fn planned_values_are_those_of_every_run() {
                 assert_eq!(whole.run(&data, &Thread::new()), value, "{}", replay(&insns, &data));
                 assert_eq!(extension.run(&data, &Thread::new()), value);
             }
-            assert_eq!(contents(&shared), before, "{}", std::format!("{}", EbpfListing(&insns)));
+            assert_eq!(contents(&shared), before, "{}", EbpfListing(&insns));
         }
     }
     std::println!("{programs} programs, {constants} of {numbers} numbers are constant");
