@@ -4,6 +4,7 @@
 //! - [`audit`]: what is written about a call, by the host and by the library.
 //! - [`clang`]: C programs as eBPF objects.
 //! - [`conformance`]: cases that run on the host and on the library, and must end alike.
+//! - [`extension`]: a kernel for the helpers of eBPF filters.
 //! - [`generate`]: programs and inputs out of a seed.
 //! - [`host`]: the kernel that the tests run on, as a judge.
 //! - [`introspect`]: what a debugger is told of a thread's filters, by both.
@@ -20,6 +21,7 @@ pub mod audit;
 pub mod clang;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 pub mod conformance;
+pub mod extension;
 pub mod generate;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 pub mod host;

@@ -1,401 +1,381 @@
-//! eBPF filters on threads: how they are installed, stack with classic ones, remember and forget.
+//! `examples/extensions/`: the header says what the library does, and each example compiles, is verified and decides
+//! as it says, at every level of clang's.
 
-use cbpf_translator::{Insn, SockFilter, check};
-use rand::rngs::SmallRng;
-use rand::{Rng, SeedableRng};
-use seccomp_kernel::introspect::{IntrospectError, Request};
-use seccomp_kernel::uapi::{
-    ExtensionFlags, ExtensionMapFlags, FilterFlags, SeccompExtension, SeccompExtensionMap,
-};
-use seccomp_kernel::{
-    Action, InstallError, LogMask, MAX_EXTENSION_MAPS, Pass, TaskIds, Thread as _, Verdict, attach, evaluate,
-    strictest,
-};
-use seccomp_runtime::verifier::{MAX_INSNS, MapKind};
-use seccomp_runtime::{EngineKind, Map, Planned, SeccompData, Update};
-use seccomp_tests::mock::{Engine, Faults, Process, Reply, SOME_PID, Thread, map_bytes};
-use seccomp_tests::verifier::asm::assemble;
-use seccomp_tests::{generate, mock};
-use syscalls::Errno;
-use syscalls::x86_64::Sysno;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-const NONE: FilterFlags = FilterFlags::empty();
-const ERRNO: u32 = 0x0005_0000;
-const ALLOW: u32 = 0x7fff_0000;
-const X86_64: u32 = 0xc000_003e;
+use cbpf_translator::seccomp;
+use seccomp_kernel::{Arch, X32_SYSCALL_BIT};
+use seccomp_rbpf::exec_memory::HostExecMemory;
+use seccomp_rbpf::object::Object;
+use seccomp_runtime::verifier::{Environment, Helper, Program, verify};
+use seccomp_runtime::{EngineKind, Extension, HELPERS, Map, SeccompData};
+use seccomp_tests::clang::compile;
+use seccomp_tests::extension::Host;
 
-fn processes() -> impl Iterator<Item = Process> {
-    Engine::all().map(|engine| Process::new(engine, Faults::default()).granting_extensions())
+const LEVELS: [&str; 4] = ["-O0", "-O1", "-O2", "-O3"];
+const CPUS: [&str; 3] = ["-mcpu=v1", "-mcpu=v2", "-mcpu=v3"];
+
+fn directory() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/extensions")
 }
 
-fn process() -> Process {
-    Process::new(EngineKind::DEFAULT, Faults::default()).granting_extensions()
+fn read(name: &str) -> String {
+    fs::read_to_string(directory().join(name)).expect("the file is there")
 }
 
-fn asm(text: &str) -> Vec<Insn> {
-    assemble(text).unwrap_or_else(|error| panic!("{error}"))
+/// The examples, by their files' names.
+fn examples() -> Vec<String> {
+    let names = fs::read_dir(directory())
+        .expect("the directory is there")
+        .map(|entry| entry.expect("it can be read").file_name().into_string().expect("names are text"));
+    let mut names: Vec<String> = names.filter(|name| name.ends_with(".c")).collect();
+    names.sort();
+    names
 }
 
-fn ret(value: u32) -> Vec<Insn> {
-    asm(&format!("w0 = {}; exit", value.cast_signed()))
-}
-
-const fn map(kind: MapKind, key_size: u32, value_size: u32, max_entries: u32) -> SeccompExtensionMap {
-    SeccompExtensionMap {
-        kind: kind.number(),
-        key_size,
-        value_size,
-        max_entries,
-        flags: 0,
-        reserved: 0,
-        values: 0,
-    }
-}
-
-fn with(map: SeccompExtensionMap, flags: ExtensionMapFlags) -> SeccompExtensionMap {
-    SeccompExtensionMap { flags: flags.bits(), ..map }
-}
-
-/// Allows the first `limit` calls of getppid, counted in the storage of the task; then EPERM.
-fn at_most(limit: u32) -> Vec<Insn> {
-    asm(&format!(
-        "r2 = *(u32 *)(r1 +0)
-         if r2 != {getppid} goto allow
-         r1 = map[0]; r2 = 0; r3 = 0; r4 = 1; call 156
-         if r0 == 0 goto deny
-         r1 = *(u32 *)(r0 +0)
-         if r1 >= {limit} goto deny
-         r1 += 1
-         *(u32 *)(r0 +0) = r1
-allow:   w0 = {ALLOW}; exit
-deny:    w0 = {deny}; exit",
-        getppid = Sysno::getppid.id(),
-        deny = ERRNO | 1,
-    ))
-}
-
-fn getppid(process: &Process, thread: &Thread) -> i64 {
-    match process.enter(thread, seccomp_kernel::Arch::X86_64, Sysno::getppid.id(), [0; 6]) {
-        Reply::Returned(value) => value,
-        other => panic!("{other:?}"),
-    }
-}
-
-/// The maps of the newest filter.
-fn maps(thread: &Thread) -> Vec<std::sync::Arc<Map>> {
-    let filter = thread.seccomp().filter().expect("a filter");
-    filter.program().extension().expect("an extension").maps().to_vec()
-}
-
-fn storage(map: &Map, task: u64) -> Option<u32> {
-    let mut value = [0; 4];
-    map.lookup(&task.to_ne_bytes(), &mut value).ok().map(|()| u32::from_ne_bytes(value))
+fn helpers() -> Vec<Helper> {
+    HELPERS.iter().map(|row| row.helper).collect()
 }
 
 #[test]
-fn the_flag_does_not_exist_where_it_is_not_granted() {
-    let plain = Process::new(EngineKind::DEFAULT, Faults::default());
-    let thread = plain.leader();
-    assert_eq!(plain.install_extension(&thread, NONE, &ret(ALLOW), &[]), Err(Errno::EINVAL));
-    // As with any other filter, one needs no_new_privs or the capability.
-    let process = process();
-    let thread = process.leader();
-    let capset = Sysno::capset.id();
-    process.enter(&thread, seccomp_kernel::Arch::X86_64, capset, [0; 6]);
-    assert_eq!(process.install_extension(&thread, NONE, &ret(ALLOW), &[]), Err(Errno::EACCES));
-    thread.set_no_new_privs();
-    assert_eq!(process.install_extension(&thread, NONE, &ret(ALLOW), &[]), Ok(0));
+fn the_header_has_every_helper_with_its_number() {
+    for row in &HELPERS {
+        let source = format!(
+            "#include \"seccomp_filter.h\"\nSEC(\"seccomp\") int f(void) {{ return (int)(long)bpf_{}; }}\n",
+            row.name
+        );
+        let object = Object::parse(&compile(&source, &["-O1"]).expect("it is C")).expect("it is a filter");
+        let insns = &object.filters[0].insns;
+        assert_eq!((insns.len(), insns[0].imm), (2, row.helper.id), "bpf_{}", row.name);
+    }
+    let header = read("seccomp_filter.h");
+    assert_eq!(header.lines().filter(|line| line.starts_with("__helper ")).count(), HELPERS.len());
 }
 
 #[test]
-fn what_is_wrong_with_an_extension_is_refused_and_changes_nothing() {
-    let array = map(MapKind::Array, 4, 8, 1);
-    let allow = ret(ALLOW);
-    let long = vec![allow[0]; MAX_INSNS + 1];
-    let many = vec![array; MAX_EXTENSION_MAPS + 1];
-    let unsafe_program = asm("r0 = *(u64 *)(r1 +64); exit");
-    let rows: [(&str, &[Insn], &[SeccompExtensionMap], Errno); 12] = [
-        ("no instruction", &[], &[], Errno::EINVAL),
-        ("too long", &long, &[], Errno::EINVAL),
-        ("too many maps", &allow, &many, Errno::EINVAL),
-        ("unsafe", &unsafe_program, &[], Errno::EINVAL),
-        ("a map that is not there", &asm("r1 = map[0]; w0 = 0; exit"), &[], Errno::EINVAL),
-        ("a kind of map", &allow, &[SeccompExtensionMap { kind: 6, ..array }], Errno::EINVAL),
-        ("flags of a map", &allow, &[SeccompExtensionMap { flags: 1, ..array }], Errno::EINVAL),
-        ("a reserved field", &allow, &[SeccompExtensionMap { reserved: 1, ..array }], Errno::EINVAL),
-        ("sizes of a map", &allow, &[SeccompExtensionMap { key_size: 8, ..array }], Errno::EINVAL),
-        ("values of a hash", &allow, &[SeccompExtensionMap { kind: 1, values: 64, ..array }], Errno::EINVAL),
-        ("values that are not there", &allow, &[SeccompExtensionMap { values: 64, ..array }], Errno::EFAULT),
-        ("memory", &allow, &[SeccompExtensionMap { max_entries: 1 << 17, ..array }], Errno::EINVAL),
+fn the_headers_numbers_are_the_librarys() {
+    let mut expected: Vec<(String, u64)> = [
+        ("SECCOMP_RET_KILL_PROCESS", seccomp::RET_KILL_PROCESS),
+        ("SECCOMP_RET_KILL_THREAD", seccomp::RET_KILL_THREAD),
+        ("SECCOMP_RET_TRAP", seccomp::RET_TRAP),
+        ("SECCOMP_RET_ERRNO", seccomp::RET_ERRNO),
+        ("SECCOMP_RET_USER_NOTIF", seccomp::RET_USER_NOTIF),
+        ("SECCOMP_RET_TRACE", seccomp::RET_TRACE),
+        ("SECCOMP_RET_LOG", seccomp::RET_LOG),
+        ("SECCOMP_RET_ALLOW", seccomp::RET_ALLOW),
+        ("SECCOMP_RET_ACTION_FULL", seccomp::RET_ACTION_FULL),
+        ("SECCOMP_RET_DATA", seccomp::RET_DATA),
+        ("AUDIT_ARCH_X86_64", seccomp::AUDIT_ARCH_X86_64),
+        ("AUDIT_ARCH_I386", seccomp::AUDIT_ARCH_I386),
+        ("AUDIT_ARCH_AARCH64", seccomp::AUDIT_ARCH_AARCH64),
+        ("AUDIT_ARCH_ARM", seccomp::AUDIT_ARCH_ARM),
+        ("AUDIT_ARCH_RISCV64", seccomp::AUDIT_ARCH_RISCV64),
+        ("AUDIT_ARCH_RISCV32", seccomp::AUDIT_ARCH_RISCV32),
+        ("AUDIT_ARCH_LOONGARCH64", seccomp::AUDIT_ARCH_LOONGARCH64),
+        ("__X32_SYSCALL_BIT", X32_SYSCALL_BIT.cast_unsigned()),
+        ("sizeof(struct seccomp_data)", size_of::<SeccompData>() as u32),
+    ]
+    .map(|(name, value)| (name.into(), value.into()))
+    .into();
+    let constants = expected.len();
+    let errnos = [
+        ("EPERM", libc::EPERM),
+        ("ENOENT", libc::ENOENT),
+        ("ESRCH", libc::ESRCH),
+        ("EINTR", libc::EINTR),
+        ("EIO", libc::EIO),
+        ("E2BIG", libc::E2BIG),
+        ("EBADF", libc::EBADF),
+        ("EAGAIN", libc::EAGAIN),
+        ("ENOMEM", libc::ENOMEM),
+        ("EACCES", libc::EACCES),
+        ("EFAULT", libc::EFAULT),
+        ("EBUSY", libc::EBUSY),
+        ("EEXIST", libc::EEXIST),
+        ("ENOTDIR", libc::ENOTDIR),
+        ("EINVAL", libc::EINVAL),
+        ("ENOSPC", libc::ENOSPC),
+        ("EROFS", libc::EROFS),
+        ("ENOSYS", libc::ENOSYS),
+        ("EAFNOSUPPORT", libc::EAFNOSUPPORT),
+        ("ENETUNREACH", libc::ENETUNREACH),
+        ("ECONNREFUSED", libc::ECONNREFUSED),
     ];
-    let process = process();
-    let thread = process.leader();
-    for (name, insns, maps, errno) in rows {
-        assert_eq!(process.install_extension(&thread, NONE, insns, maps), Err(errno), "{name}");
+    expected.extend(errnos.map(|(name, value)| (name.into(), value as u64)));
+    let header = read("seccomp_filter.h");
+    let defined = header.lines().filter_map(|line| line.strip_prefix("#define ")?.split_whitespace().next());
+    let (mut calls, mut actions_and_machines, mut found_errnos) = (0, 0, 0);
+    for name in defined {
+        if let Some(call) = name.strip_prefix("__NR_") {
+            let number = Arch::X86_64.syscall_number(call).unwrap_or_else(|| panic!("there is no {call}"));
+            expected.push((name.into(), number as u64));
+            calls += 1;
+        }
+        actions_and_machines += usize::from(name.starts_with("SECCOMP_RET_") || name.starts_with("AUDIT_"));
+        found_errnos += usize::from(name.starts_with('E'));
     }
-    let insns =
-        process.memory().add(allow.iter().flat_map(|i| i.to_le_bytes()).collect::<Vec<_>>().as_slice());
-    let good = SeccompExtension { insn_count: 2, map_count: 0, insns, maps: 0, flags: 0, reserved: 0 };
-    let rows = [
-        ("flags", SeccompExtension { flags: 2, ..good }, Errno::EINVAL),
-        ("reserved", SeccompExtension { reserved: 1, ..good }, Errno::EINVAL),
-        ("instructions that are not there", SeccompExtension { insns: 64, ..good }, Errno::EFAULT),
-        ("and maps", SeccompExtension { map_count: 1, maps: 64, ..good }, Errno::EFAULT),
-        ("past the end", SeccompExtension { insns: u64::MAX - 7, ..good }, Errno::EFAULT),
-        (
-            "copies that are not used",
-            SeccompExtension { flags: ExtensionFlags::RELIES_ON_COPIES.bits(), ..good },
-            Errno::EOPNOTSUPP,
-        ),
-    ];
-    for (name, extension, errno) in rows {
-        assert_eq!(process.install_raw_extension(&thread, NONE, &extension), Err(errno), "{name}");
-    }
-    assert_eq!(thread.seccomp().filter_count(), 0);
-    assert_eq!(process.install_raw_extension(&thread, NONE, &good), Ok(0));
-    assert_eq!(thread.seccomp().filter_count(), 1);
-}
-
-#[test]
-fn a_filter_that_counts_does_so_on_every_engine() {
-    for process in processes() {
-        let thread = process.leader();
-        let map = map(MapKind::TaskStorage, 4, 4, 8);
-        process.install_extension(&thread, NONE, &at_most(2), &[map]).expect("a filter");
-        let answers: Vec<_> = (0..4).map(|_| getppid(&process, &thread)).collect();
-        assert_eq!(answers, [SOME_PID, SOME_PID, -1, -1]);
-        assert_eq!(storage(&maps(&thread)[0], process.task_ids(&thread).thread), Some(2));
+    assert!(calls > 40, "only {calls} calls are found");
+    // The last two have other names.
+    assert_eq!(actions_and_machines, constants - 2);
+    assert_eq!(found_errnos, errnos.len());
+    let asserts =
+        expected.iter().map(|(name, value)| format!("_Static_assert({name} == {value}ULL, \"{name}\");\n"));
+    let source = format!("#include \"seccomp_filter.h\"\n{}", asserts.collect::<String>());
+    if let Err(error) = compile(&source, &["-O1"]) {
+        panic!("{error}");
     }
 }
 
 #[test]
-fn arrays_begin_with_the_values_that_they_are_given_and_can_be_frozen() {
-    for process in processes() {
-        let thread = process.leader();
-        let values = process.memory().add([ALLOW, ERRNO | 7].map(u32::to_ne_bytes).as_flattened());
-        let flags = ExtensionMapFlags::READ_ONLY | ExtensionMapFlags::FROZEN;
-        let map = with(SeccompExtensionMap { values, ..map(MapKind::Array, 4, 4, 2) }, flags);
-        let program = asm("*(u32 *)(r10 -4) = 1; r2 = r10; r2 += -4; r1 = map[0]; call 1
-             if r0 == 0 goto +2; w0 = *(u32 *)(r0 +0); exit; w0 = 0; exit");
-        process.install_extension(&thread, NONE, &program, &[map]).expect("a filter");
-        assert_eq!(getppid(&process, &thread), -7);
-        let update = maps(&thread)[0].update(&1_u32.to_ne_bytes(), &[0; 4], Update::Any);
-        assert!(update.is_err());
-    }
+fn every_example_is_in_the_readme() {
+    let readme = read("README.md");
+    let missing: Vec<_> =
+        examples().into_iter().filter(|name| !readme.contains(&format!("`{name}`"))).collect();
+    assert!(missing.is_empty(), "{missing:?}");
+    assert!(examples().len() >= 7);
+}
+
+/// How an example fares: instructions, and instructions walked over.
+fn verified(source: &str, options: &[&str]) -> Result<(usize, usize), String> {
+    let object = Object::parse(&compile(source, options)?).map_err(|error| error.to_string())?;
+    let (maps, helpers) = (object.descriptors(), helpers());
+    let program = Program::new(object.filter(None).map_err(|error| error.to_string())?.insns.clone());
+    let verified =
+        verify(program, &Environment { maps: &maps, helpers: &helpers }).map_err(|e| e.to_string())?;
+    Ok((verified.insns().len(), verified.visited()))
 }
 
 #[test]
-fn a_thread_or_a_group_has_its_storage_and_a_child_what_it_is_to_have() {
-    let group = ExtensionMapFlags::THREAD_GROUP;
-    let copy = ExtensionMapFlags::COPY;
-    // What the parent, a new thread and a new process may still do of four, when the parent has done one.
-    let rows = [
-        (ExtensionMapFlags::empty(), [3, 4, 4]),
-        (copy, [3, 3, 3]),
-        (group, [3, 3, 4]),
-        // The parent and the thread count together.
-        (group | copy, [3, 3, 3]),
-    ];
-    for (flags, left) in rows {
-        let process = process();
-        let parent = process.leader();
-        let map = with(map(MapKind::TaskStorage, 4, 4, 8), flags);
-        process.install_extension(&parent, NONE, &at_most(4), &[map]).expect("a filter");
-        assert_eq!(getppid(&process, &parent), SOME_PID);
-        let thread = process.spawn(&parent);
-        let child = process.fork(&parent);
-        let allowed = |process: &Process, thread: &Thread| {
-            (0..8).filter(|_| getppid(process, thread) == SOME_PID).count()
-        };
-        let counted = [allowed(&child, &child.leader()), allowed(&process, &parent)];
-        assert_eq!(counted, [left[2], left[0]], "{flags:?}");
-        let of_thread = allowed(&process, &thread);
-        assert_eq!(of_thread, if flags.contains(group) { 0 } else { left[1] }, "{flags:?}");
-
-        // It ends with them.
-        let map = maps(&parent).remove(0);
-        let ids = process.task_ids(&thread);
-        let exit = Sysno::exit.id();
-        process.enter(&thread, seccomp_kernel::Arch::X86_64, exit, [0; 6]);
-        assert_eq!(storage(&map, ids.thread).is_some(), flags.contains(group) && ids.thread == ids.group);
-        assert!(storage(&map, ids.group).is_some(), "{flags:?}");
-        process.enter(&parent, seccomp_kernel::Arch::X86_64, exit, [0; 6]);
-        assert_eq!(storage(&map, ids.group), None, "{flags:?}");
-    }
-}
-
-#[test]
-fn a_child_whose_storage_has_no_place_has_nothing_of_it() {
-    let process = process();
-    let parent = process.leader();
-    let copied = |entries| with(map(MapKind::TaskStorage, 4, 4, entries), ExtensionMapFlags::COPY);
-    process.install_extension(&parent, NONE, &at_most(4), &[copied(2)]).expect("a filter");
-    let with_room = maps(&parent).remove(0);
-    process.install_extension(&parent, NONE, &at_most(4), &[copied(1)]).expect("a filter");
-    assert_eq!(getppid(&process, &parent), SOME_PID);
-    let ids = process.task_ids(&parent);
-    let child = TaskIds { thread: 1_000_000, group: 1_000_000 };
-    assert!(parent.seccomp().task_forked(ids, child).is_err());
-    assert_eq!(storage(&with_room, child.thread), None);
-    assert_eq!(storage(&with_room, ids.thread), Some(1));
-}
-
-#[test]
-fn siblings_get_an_extension_and_its_memory_with_tsync() {
-    for process in processes() {
-        let (a, b) = (process.leader(), process.spawn(&process.leader()));
-        let map = with(map(MapKind::TaskStorage, 4, 4, 8), ExtensionMapFlags::THREAD_GROUP);
-        process.install_extension(&a, FilterFlags::TSYNC, &at_most(2), &[map]).expect("a filter");
-        assert_eq!([getppid(&process, &a), getppid(&process, &b)], [SOME_PID; 2]);
-        assert_eq!([getppid(&process, &a), getppid(&process, &b)], [-1; 2]);
-    }
-}
-
-/// Of any stack of both kinds, the strictest answer counts, that of the newest among equals.
-#[test]
-fn stacks_of_both_kinds_answer_as_the_strictest_of_them() {
-    let seed = generate::seed();
-    let mut rng = SmallRng::seed_from_u64(seed);
-    println!("SECCOMP_SEED={seed}");
-    let actions =
-        [0x8000_0000, 0, 0x0003_0000, ERRNO, 0x7fc0_0000, 0x7ff0_0000, 0x7ffc_0000, ALLOW, 0x0004_0000];
-    for engine in Engine::all() {
-        for _ in 0..60 {
-            let process = Process::new(engine, Faults::default()).granting_extensions();
-            let thread = process.leader();
-            let mut values = Vec::new();
-            for _ in 0..rng.random_range(1..6) {
-                let data: u16 = rng.random_range(0..4);
-                let value = actions[rng.random_range(0..actions.len())] | u32::from(data);
-                // On one of two numbers, or on an argument, or always.
-                let (classic, extension) = match rng.random_range(0..3) {
-                    0 => (
-                        format!("ld [0] jne #110, other ret #{value} other: ret #{ALLOW}"),
-                        format!(
-                            "r2 = *(u32 *)(r1 +0); if r2 != 110 goto +2; w0 = {}; exit; w0 = {ALLOW}; exit",
-                            value.cast_signed()
-                        ),
-                    ),
-                    1 => (
-                        format!("ld [16] jne #7, other ret #{value} other: ret #{ALLOW}"),
-                        format!(
-                            "r2 = *(u32 *)(r1 +16); if r2 != 7 goto +2; w0 = {}; exit; w0 = {ALLOW}; exit",
-                            value.cast_signed()
-                        ),
-                    ),
-                    _ => (format!("ret #{value}"), format!("w0 = {}; exit", value.cast_signed())),
-                };
-                let names = |_: &str| None;
-                let insns: Vec<SockFilter> =
-                    cbpf_translator::asm::assemble(&classic, &names).expect("a program");
-                if rng.random() {
-                    process.install_extension(&thread, NONE, &asm(&extension), &[]).expect("a filter");
-                } else {
-                    attach(&process.caller(&thread), check(insns.clone()).expect("a program"), NONE)
-                        .expect("a filter");
+fn every_example_is_verified_at_every_level() {
+    let mut refused = Vec::new();
+    for name in examples() {
+        let source = read(&name);
+        for level in LEVELS {
+            let figures = CPUS.map(|cpu| match verified(&source, &[level, cpu]) {
+                Ok((len, visited)) => format!("{cpu} {len:>4} insns, {visited:>6} walked"),
+                Err(why) => {
+                    refused.push(format!("{name} {level} {cpu}: {why}"));
+                    format!("{cpu} refused")
                 }
-                values.insert(0, insns);
-            }
-            for (nr, arg) in [(110, 7), (110, 0), (39, 7), (39, 0), (-1, 7)] {
-                let mut data = SeccompData { nr, arch: X86_64, ..Default::default() };
-                data.args[0] = arg;
-                let alone: Vec<_> = values
-                    .iter()
-                    .map(|insns| {
-                        let checked = check(insns.clone()).expect("a program");
-                        seccomp_runtime::Loaded::load(
-                            checked,
-                            EngineKind::Native,
-                            &seccomp_runtime::NoExecMemory,
-                        )
-                        .expect("memory")
-                        .run(&data)
-                    })
-                    .collect();
-                let (expected, _) = strictest(alone.into_iter().zip(0..)).expect("a filter");
-                // A copy, because a verdict can kill.
-                let state = thread.seccomp().inherit();
-                let host = mock::NoAnswers;
-                let decision = evaluate(&state, &data, Pass::Entry, LogMask::default(), Some(&host));
-                let allows = Action::of(expected) == Action::Allow;
-                assert!(
-                    decision.value == expected || allows && Action::of(decision.value) == Action::Allow,
-                    "{decision:?} {expected:x} {data:x?}"
-                );
+            });
+            println!("{name:18} {level} {}", figures.join("   "));
+        }
+    }
+    assert!(refused.is_empty(), "{}", refused.join("\n"));
+}
+
+/// An example on an engine, and the kernel it runs in.
+struct Example {
+    extension: Extension,
+    host: Host,
+    names: Vec<String>,
+}
+
+impl Example {
+    fn call(&self, nr: &str, args: &[u64]) -> u32 {
+        self.number(Arch::X86_64.syscall_number(nr).expect("it is a call"), args)
+    }
+
+    fn number(&self, nr: i32, args: &[u64]) -> u32 {
+        let mut data = SeccompData { nr, arch: Arch::X86_64.audit_arch(), ..SeccompData::default() };
+        data.args[..args.len()].copy_from_slice(args);
+        self.extension.run(&data, &self.host)
+    }
+
+    fn map(&self, name: &str) -> &Arc<Map> {
+        let index = self.names.iter().position(|other| other == name).expect("it is a map");
+        &self.extension.maps()[index]
+    }
+
+    fn value(&self, map: &str, key: &[u8]) -> Vec<u8> {
+        let map = self.map(map);
+        let mut value = vec![0; map.value_len()];
+        map.lookup(key, &mut value).expect("the key is there");
+        value
+    }
+}
+
+/// Runs a test of an example at every level and on every engine, each with maps of its own.
+fn everywhere(name: &str, test: impl Fn(&Example)) {
+    let source = read(name);
+    for level in LEVELS {
+        for cpu in CPUS {
+            let object =
+                Object::parse(&compile(&source, &[level, cpu]).expect("it is C")).expect("it is a filter");
+            let (maps, helpers) = (object.descriptors(), helpers());
+            let program = Program::new(object.filter(None).expect("there is one").insns.clone());
+            let verified =
+                verify(program, &Environment { maps: &maps, helpers: &helpers }).expect("it is safe");
+            for engine in [EngineKind::Jit, EngineKind::Interpreter, EngineKind::Native] {
+                println!("{name} {level} {cpu} {engine:?}");
+                let maps = object.create_maps([7, 11]).expect("there is memory");
+                let extension = Extension::load(&verified, maps, &HELPERS, engine, &HostExecMemory)
+                    .expect("it can be loaded");
+                assert_eq!(extension.fell_back(), None);
+                let names = object.maps.iter().map(|map| map.name.clone()).collect();
+                let host = Host::default();
+                host.now.set(1_000_000_000);
+                host.pid.set(41);
+                host.tgid.set(40);
+                test(&Example { extension, host, names });
             }
         }
     }
 }
 
-#[test]
-fn an_extension_kills_where_the_kernel_answers_nothing() {
-    let process = process();
-    let thread = process.leader();
-    process
-        .install_extension(&thread, NONE, &at_most(4), &[map(MapKind::TaskStorage, 4, 4, 8)])
-        .expect("a filter");
-    let data = SeccompData { nr: Sysno::getppid.id(), arch: X86_64, ..Default::default() };
-    let decision = evaluate(thread.seccomp(), &data, Pass::Entry, LogMask::default(), None);
-    assert!(matches!(decision.verdict, Verdict::KillProcess(_)), "{decision:?}");
+const ALLOW: u32 = seccomp::RET_ALLOW;
+
+const fn errno(errno: i32) -> u32 {
+    seccomp::RET_ERRNO | errno as u32
 }
 
 #[test]
-fn what_number_and_architecture_decide_is_planned_and_the_rest_is_not() {
-    let process = Process::new(Engine { kind: EngineKind::DEFAULT, plan: true }, Faults::default())
-        .granting_extensions();
-    let thread = process.leader();
-    process
-        .install_extension(&thread, NONE, &at_most(4), &[map(MapKind::TaskStorage, 4, 4, 8)])
-        .expect("a filter");
-    let program = thread.seccomp().filter().expect("a filter").program();
-    let getppid = Sysno::getppid.id();
-    for nr in 0..512 {
-        let known = if nr == getppid { Planned::Whole } else { Planned::Constant(ALLOW) };
-        assert_eq!(program.plan_of(X86_64, nr), known, "{nr}");
-    }
-    // Without a host, what is planned answers all the same.
-    let data = SeccompData { nr: 1, arch: X86_64, ..Default::default() };
-    let decision = evaluate(thread.seccomp(), &data, Pass::Entry, LogMask::default(), None);
-    assert_eq!(decision.verdict, Verdict::Proceed);
+fn the_rate_limit_gives_tokens_by_time_and_process() {
+    everywhere("rate-limit.c", |example| {
+        let many =
+            |count: usize| -> usize { (0..count).filter(|_| example.call("unlink", &[]) == ALLOW).count() };
+        assert_eq!(many(12), 8);
+        assert_eq!(example.call("unlinkat", &[]), errno(libc::EAGAIN));
+        assert_eq!(example.call("getpid", &[]), ALLOW);
+        example.host.now.set(example.host.now.get() + 250_000_000);
+        assert_eq!(many(3), 1);
+        example.host.now.set(example.host.now.get() + 3_600_000_000_000);
+        assert_eq!(many(12), 8);
+        // Another process has its own, a child what its parent had.
+        example.host.tgid.set(50);
+        assert_eq!(many(9), 8);
+        example.map("buckets").task_forked(50, 51).unwrap();
+        example.host.tgid.set(51);
+        assert_eq!(many(3), 0);
+    });
 }
 
 #[test]
-fn long_extensions_fill_a_path_as_long_filters_do() {
-    let process = process();
-    let thread = process.leader();
-    let long = asm(&"r0 = 0;".repeat(16_383)).into_iter().chain(asm("exit")).collect::<Vec<_>>();
-    assert_eq!(process.install_extension(&thread, NONE, &long, &[]), Ok(0));
-    assert_eq!(process.install_extension(&thread, NONE, &long, &[]), Err(Errno::ENOMEM));
-    // 32,768 - 16,384 - 4.
-    assert_eq!(process.install_extension(&thread, NONE, &long[4..], &[]), Ok(0));
+fn there_are_so_many_execs_and_no_more() {
+    everywhere("max-execs.c", |example| {
+        for _ in 0..4 {
+            assert_eq!(example.call("execve", &[]), ALLOW);
+        }
+        assert_eq!(example.call("execveat", &[]), errno(libc::EPERM));
+        example.host.tgid.set(7);
+        assert_eq!(example.call("execve", &[]), errno(libc::EPERM));
+        assert_eq!(example.call("fork", &[]), ALLOW);
+        assert_eq!(example.value("execs", &3_u32.to_ne_bytes()), (40_u64 << 32 | 41).to_ne_bytes());
+    });
 }
 
 #[test]
-fn a_debugger_is_told_that_there_is_no_classic_program() {
-    let process = process();
-    let debugger = process.leader();
-    let traced = process.spawn(&debugger);
-    process.install_extension(&traced, NONE, &ret(ALLOW), &[]).expect("a filter");
-    let request = Request::GetFilter { index: 0, program: 0 };
-    let answer = request.serve(&process.caller(&debugger), true, traced.seccomp());
-    assert_eq!(answer, Err(IntrospectError::NotClassic));
-    assert_eq!(Errno::from(IntrospectError::NotClassic), Errno::EMEDIUMTYPE);
+fn who_serves_opens_nothing_any_more() {
+    everywhere("phases.c", |example| {
+        assert_eq!(example.call("openat", &[]), ALLOW);
+        assert_eq!(example.number(1000, &[]), errno(0));
+        assert_eq!(example.call("openat", &[]), errno(libc::EPERM));
+        assert_eq!(example.call("execve", &[]), errno(libc::EPERM));
+        assert_eq!(example.call("read", &[]), ALLOW);
+        example.map("serving").task_forked(40, 60).unwrap();
+        example.host.tgid.set(60);
+        assert_eq!(example.call("socket", &[]), errno(libc::EPERM));
+        // One that never said so.
+        example.host.tgid.set(61);
+        assert_eq!(example.call("socket", &[]), ALLOW);
+    });
 }
 
 #[test]
-fn structures_are_as_c_has_them() {
-    let described = SeccompExtensionMap {
-        kind: 1,
-        key_size: 2,
-        value_size: 3,
-        max_entries: 4,
-        flags: 5,
-        reserved: 6,
-        values: 7 << 32 | 8,
-    };
-    let bytes: [u8; SeccompExtensionMap::SIZE] = map_bytes(&described).try_into().expect("its size");
-    assert_eq!(SeccompExtensionMap::from_ne_bytes(bytes), described);
-    // The message names what is wrong.
-    let error = InstallError::Extension(seccomp_kernel::ExtensionError::MapFields { map: 3 });
-    assert!(error.to_string().starts_with("map 3: "), "{error}");
+fn calls_are_counted_and_printed() {
+    everywhere("count.c", |example| {
+        for _ in 0..3 {
+            assert_eq!(example.call("read", &[]), ALLOW);
+        }
+        for _ in 0..5 {
+            assert_eq!(example.call("write", &[]), ALLOW);
+        }
+        assert_eq!(example.number(600, &[]), ALLOW);
+        assert_eq!(example.number(-1, &[]), ALLOW);
+        assert_eq!(example.call("exit_group", &[]), ALLOW);
+        assert_eq!(example.value("counts", &0_u32.to_ne_bytes()), 3_u64.to_ne_bytes());
+        // The variables, in whichever order clang puts them.
+        let variables = example.value(".bss", &0_u32.to_ne_bytes());
+        assert!(variables.chunks(8).any(|variable| variable == 2_u64.to_ne_bytes()), "{variables:?}");
+        assert_eq!(*example.host.lines.borrow(), ["40 ends: call 1 was made 5 times"]);
+    });
+}
+
+#[test]
+fn mail_servers_are_not_connected_to() {
+    everywhere("deny-connect.c", |example| {
+        let connect = |family: u16, port: u16| {
+            let mut address = family.to_ne_bytes().to_vec();
+            address.extend(port.to_be_bytes());
+            example.host.put(0x1000, &address);
+            example.call("connect", &[3, 0x1000, 16])
+        };
+        assert_eq!(connect(2, 80), ALLOW);
+        assert_eq!(connect(2, 25), errno(libc::EACCES));
+        assert_eq!(connect(10, 587), errno(libc::EACCES));
+        assert_eq!(connect(1, 25), ALLOW);
+        assert_eq!(connect(2, 25 << 8), ALLOW);
+        assert_eq!(example.call("connect", &[3, 0x9000, 16]), errno(libc::EFAULT));
+        let mut event = [0; 8];
+        let mut next = || example.map("events").next_event(&mut event).unwrap().map(|len| (len, event));
+        let expected =
+            |port: u32| Some((8, [41_u32.to_ne_bytes(), port.to_ne_bytes()].concat().try_into().unwrap()));
+        assert_eq!([next(), next(), next()], [expected(25), expected(587), None]);
+    });
+}
+
+#[test]
+fn files_are_opened_below_the_directories_only() {
+    everywhere("open-prefix.c", |example| {
+        let open = |path: &str| {
+            example.host.put(0x2000, &[path.as_bytes(), &[0; 256]].concat());
+            example.call("openat", &[0, 0x2000])
+        };
+        for path in
+            ["/usr/lib/x", "/lib64/ld.so", "/dev/null", "/proc/self/maps", "/etc/ld.so.cache", "/usr/a.."]
+        {
+            assert_eq!(open(path), ALLOW, "{path}");
+        }
+        let long = format!("/usr/{}", "x".repeat(200));
+        for path in ["/etc/passwd", "/usr", "usr/x", "/usr/../etc/passwd", "/usr/x/..", "", "/dev/nul", &long]
+        {
+            assert_eq!(open(path), errno(libc::EACCES), "{path}");
+        }
+        // The longest that is read whole, and one more.
+        assert_eq!(open(&format!("/usr/{}", "x".repeat(121))), ALLOW);
+        assert_eq!(open(&format!("/usr/{}", "x".repeat(122))), errno(libc::EACCES));
+        assert_eq!(example.call("openat", &[0, 0x9000]), errno(libc::EFAULT));
+        assert_eq!(example.call("open", &[]), errno(libc::EACCES));
+        assert_eq!(example.call("openat2", &[]), errno(libc::ENOSYS));
+        assert_eq!(example.call("read", &[]), ALLOW);
+    });
+}
+
+#[test]
+fn arguments_are_checked_once() {
+    everywhere("argument-cache.c", |example| {
+        let counters = || {
+            let value = example.value(".bss", &0_u32.to_ne_bytes());
+            let word = |at: usize| u64::from_ne_bytes(value[at..at + 8].try_into().unwrap());
+            (word(0), word(8))
+        };
+        let twice = |nr: &str, args: &[u64]| [example.call(nr, args), example.call(nr, args)];
+        assert_eq!(twice("socket", &[2, 1]), [ALLOW; 2]);
+        // What the check does not read is no other call.
+        assert_eq!(twice("socket", &[2, 7]), [ALLOW; 2]);
+        assert_eq!(counters(), (3, 1));
+        assert_eq!(twice("socket", &[40]), [errno(libc::EPERM); 2]);
+        assert_eq!(counters(), (3, 3));
+        assert_eq!(twice("ioctl", &[1, 0x5413]), [ALLOW; 2]);
+        assert_eq!(twice("ioctl", &[1, 0x5412]), [errno(libc::EPERM); 2]);
+        assert_eq!(twice("mmap", &[0, 4096, 3]), [ALLOW; 2]);
+        assert_eq!(twice("mprotect", &[0, 4096, 6]), [errno(libc::EPERM); 2]);
+        assert_eq!(twice("clone", &[0x11]), [ALLOW; 2]);
+        assert_eq!(twice("unshare", &[0x1000_0000]), [errno(libc::EPERM); 2]);
+        assert_eq!(example.call("clone3", &[]), errno(libc::ENOSYS));
+        assert_eq!(example.call("read", &[]), ALLOW);
+        assert_eq!(counters(), (6, 12));
+    });
 }
