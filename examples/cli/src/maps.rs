@@ -72,18 +72,27 @@ fn numeric(bytes: &[u8]) -> Option<u64> {
     })
 }
 
-/// A key, a value or an event: a number if it has the size of one, otherwise bytes in hexadecimal.
-pub struct Bytes<'b>(pub &'b [u8]);
+/// A key or a value: a number if it has the size of one, otherwise bytes.
+struct Bytes<'b>(&'b [u8]);
 
 impl fmt::Display for Bytes<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match numeric(self.0) {
             Some(number) => write!(f, "{number}"),
-            None => self.0.iter().enumerate().try_for_each(|(index, byte)| {
-                let space = if index > 0 && index % 4 == 0 { " " } else { "" };
-                write!(f, "{space}{byte:02x}")
-            }),
+            None => Hex(self.0).fmt(f),
         }
+    }
+}
+
+/// Bytes in hexadecimal, four together.
+struct Hex<'b>(&'b [u8]);
+
+impl fmt::Display for Hex<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().enumerate().try_for_each(|(index, byte)| {
+            let space = if index > 0 && index % 4 == 0 { " " } else { "" };
+            write!(f, "{space}{byte:02x}")
+        })
     }
 }
 
@@ -111,7 +120,7 @@ pub fn drain(named: &NamedMap, buffer: &mut Vec<u8>, mut line: impl FnMut(&str))
         let mut text = format!("event {}: ", named.name);
         let shown = &buffer[..len.min(buffer.len())];
         // A string takes everything.
-        let _ = write!(text, "{}", Bytes(shown));
+        let _ = write!(text, "{}", Hex(shown));
         if shown.len() < len {
             let _ = write!(text, " and {} bytes more", len - shown.len());
         }

@@ -21,6 +21,11 @@ impl Status {
         self.field(name).and_then(|mask| u64::from_str_radix(mask, 16).ok()).unwrap_or(0)
     }
 
+    /// Its name.
+    pub(super) fn name(&self) -> Option<&str> {
+        self.field("Name")
+    }
+
     /// The process the thread belongs to.
     pub(super) fn tgid(&self) -> Option<Pid> {
         Some(Pid::from_raw(self.field("Tgid")?.parse().ok()?))
