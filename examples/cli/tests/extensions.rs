@@ -290,6 +290,35 @@ fn a_filter_is_verified_shown_and_planned() {
     assert_eq!(checked.status, 2);
 }
 
+/// The code, the commands and the refusal of the guide.
+#[test]
+fn the_first_filter_of_the_guide_does_what_it_says() {
+    let guide = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/extensions.md"));
+    let guide = guide.unwrap();
+    let block = |language: &str| {
+        let (_, rest) = guide.split_once(&format!("```{language}\n")).expect("a block");
+        rest.split_once("```").expect("its end").0.to_owned()
+    };
+    let dir = TempDir::new().unwrap();
+    let source = block("c");
+    fs::write(dir.path().join("once.c"), &source).unwrap();
+    let commands = block("sh")
+        .replace("examples/extensions", text(&examples()))
+        .replace("seccomp-rbpf", env!("CARGO_BIN_EXE_seccomp-rbpf"))
+        .replace("python3", "/usr/bin/python3");
+    let done = ended(Command::new("sh").args(["-ec", &commands]).current_dir(dir.path()));
+    assert!(done.stdout.starts_with("once.o: once: ok: "), "{done:?}");
+    assert!(done.stdout.ends_with("\n0x7fff0000 ALLOW\n"), "{done:?}");
+    assert!(done.stderr.starts_with("map asked (task storage)\n"), "{done:?}");
+
+    let unchecked = source.replace("if (!times)\n\t\treturn SECCOMP_RET_ERRNO | ENOMEM;\n", "\n");
+    assert!(unchecked != source);
+    fs::write(dir.path().join("once.c"), unchecked).unwrap();
+    let build = commands.lines().take(2).collect::<Vec<_>>().join("\n");
+    let refused = ended(Command::new("sh").args(["-ec", &build]).current_dir(dir.path()));
+    assert_eq!((refused.status, refused.stderr), (1, block("text")));
+}
+
 #[test]
 fn one_of_several_filters_is_named() {
     let objects = Objects::new();
