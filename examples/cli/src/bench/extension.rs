@@ -174,10 +174,11 @@ impl Verification {
 
 impl fmt::Display for Verification {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "verifying eBPF: µs, and for each instruction ns")?;
+        writeln!(f, "verifying eBPF, by number of instructions")?;
+        writeln!(f, "{:<6}{:>14}{:>22}", "", "µs", "ns an instruction")?;
         for (index, len) in LENGTHS.iter().enumerate() {
             let micros = self.0.median(index);
-            writeln!(f, "{len:>6} instructions{micros:>14.1}{:>12.1}", micros * 1e3 / *len as f64)?;
+            writeln!(f, "{len:<6}{micros:>14.1}{:>22.0}", micros * 1e3 / *len as f64)?;
         }
         writeln!(f)
     }
