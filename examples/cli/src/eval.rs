@@ -14,6 +14,7 @@ use crate::filter::Name;
 use crate::host::{Memory, ThisProcess};
 use crate::number::NumberError;
 use crate::return_value::ReturnValue;
+use crate::setting::Setting;
 use crate::{arch, filter, maps, number, output};
 use engines::{Engines, Selection};
 
@@ -58,6 +59,9 @@ pub struct EvalArgs {
     /// User memory that eBPF filters can read: a string at an address, 0 behind it; \xNN and C's escapes are known
     #[arg(long, value_name = "ADDRESS=TEXT", value_parser = Memory::parse)]
     memory: Vec<Memory>,
+    /// Put an entry into a map of eBPF filters; a number, or `hex:` and bytes
+    #[arg(long, value_name = "MAP:KEY=VALUE", value_parser = Setting::parse)]
+    set: Vec<Setting>,
     /// Print what the maps of eBPF filters have in them, when all is decided
     #[arg(long)]
     maps: bool,
@@ -68,8 +72,8 @@ pub struct EvalArgs {
 
 pub fn run(args: &EvalArgs) -> anyhow::Result<ExitCode> {
     filter::stdin_once(args.filters.iter().chain(&args.batch).map(PathBuf::as_path))?;
-    let engines =
-        Engines::load(&args.filters, args.arch, args.engine, ThisProcess::new(args.memory.clone()))?;
+    let host = ThisProcess::new(args.memory.clone());
+    let engines = Engines::load(&args.filters, args.arch, args.engine, &args.set, host)?;
     match (&args.batch, &args.nr) {
         (Some(calls), _) => batch::run(&engines, calls)?,
         (None, nr) => {

@@ -11,8 +11,10 @@ use cbpf_translator::Insn;
 use cbpf_translator::disasm::EbpfInsn;
 use seccomp_rbpf::exec_memory::HostExecMemory;
 use seccomp_rbpf::object::Object;
-use seccomp_runtime::verifier::{Environment, Helper, Log, Program, Verified, VerifyError, verify_logged};
-use seccomp_runtime::{self as runtime, HELPERS, Map};
+use seccomp_runtime::verifier::{
+    Environment, Helper, Log, MapDescriptor, Program, Verified, VerifyError, verify_logged,
+};
+use seccomp_runtime::{self as runtime, HELPERS, Map, Update};
 
 use crate::engine::Engine;
 
@@ -28,6 +30,8 @@ pub struct Unverified {
 pub struct Extension {
     pub name: String,
     pub verified: Verified,
+    /// What is put into its maps when they are made: which map, key and value.
+    pub first_entries: Vec<(usize, Vec<u8>, Vec<u8>)>,
     object: Arc<Object>,
 }
 
@@ -96,7 +100,7 @@ impl Unverified {
             }
             error => anyhow::Error::new(error).context(format!("filter {name}")),
         })?;
-        Ok(Extension { name, verified, object })
+        Ok(Extension { name, verified, first_entries: Vec::new(), object })
     }
 }
 
@@ -109,6 +113,10 @@ impl Extension {
     pub fn load(&self, engine: Engine) -> anyhow::Result<Loaded> {
         let load = || {
             let maps = self.object.create_maps(seed())?;
+            for (index, key, value) in &self.first_entries {
+                let name = || format!("--set: map {}", self.object.maps[*index].name);
+                maps[*index].update(key, value, Update::Any).with_context(name)?;
+            }
             let named = self.object.maps.iter().zip(&maps);
             let named = named.map(|(section, map)| NamedMap { name: section.name.clone(), map: map.clone() });
             let named = named.collect();
@@ -121,6 +129,12 @@ impl Extension {
             Ok(Loaded { filter, maps: named })
         };
         load().with_context(|| format!("filter {} on engine {}", self.name, engine.name()))
+    }
+
+    /// The map of this name, by its index.
+    pub fn map(&self, name: &str) -> Option<(usize, MapDescriptor)> {
+        let index = self.map_names().position(|other| other == name)?;
+        Some((index, self.object.maps[index].descriptor))
     }
 
     /// The names of its maps, by their index.

@@ -20,6 +20,7 @@ mod plan;
 mod report;
 mod return_value;
 mod run;
+mod setting;
 mod translate;
 mod verify;
 

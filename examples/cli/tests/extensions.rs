@@ -242,6 +242,12 @@ fn eval_decides_alike_on_every_engine_and_shows_what_is_remembered() {
     assert_eq!(lines[..7], [allow, allow, allow, allow, deny, deny, "map execs (hash)"], "{evaluated:?}");
     assert_eq!(lines.len(), 11, "{lines:?}");
 
+    // Three of four places are taken.
+    let set: Vec<_> = (0..3).flat_map(|place| ["--set".into(), format!("execs:{place}=0x7")]).collect();
+    let set: Vec<_> = set.iter().map(String::as_str).collect();
+    let evaluated = command(&[&["eval", text(&execs), "--batch", text(&calls)], &set[..]].concat());
+    assert_eq!(evaluated.stdout.lines().collect::<Vec<_>>(), [allow, deny, deny, deny, deny, deny]);
+
     let paths = objects.example("open-prefix");
     let open = |path: &str| {
         let memory = format!("0xffe={path}");
@@ -352,9 +358,26 @@ fn what_is_wrong_is_said_on_one_line() {
     let cut = objects.0.path().join("cut.o");
     fs::write(&cut, &fs::read(&unchecked).unwrap()[..200]).unwrap();
     let missing = objects.0.path().join("missing.o");
+    let execs = objects.example("max-execs");
+    let execs = ["eval", text(&execs), "--nr", "0", "--set"];
+    let set = |setting| [&execs[..], &[setting]].concat();
     let [unchecked, unknown, cut, missing] = [&unchecked, &unknown, &cut, &missing].map(|path| text(path));
     let classic = case("allow.bpfasm");
-    let rows: [(&[&str], i32, &str); 8] = [
+    let rows: [(&[&str], i32, &str); 14] = [
+        (&set("execs"), 2, "MAP:KEY=VALUE is needed"),
+        (&set("counts:0=1"), 2, "no filter has a map counts"),
+        (&set("execs:x=1"), 2, "the key \"x\""),
+        (&set("execs:0x100000000=1"), 2, "the key \"0x100000000\""),
+        (&set("execs:0=hex:00"), 2, "1 bytes, 8 are needed"),
+        (
+            &[
+                &set("execs:1=1")[..],
+                &["--set", "execs:2=2", "--set", "execs:3=3", "--set", "execs:4=3", "--set", "execs:5=3"],
+            ]
+            .concat(),
+            2,
+            "map execs: there is no place",
+        ),
         (&["verify", unchecked], 1, "may be null (map value), check it before the load"),
         (
             &["eval", unchecked, "--nr", "0"],

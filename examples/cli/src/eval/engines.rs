@@ -13,6 +13,7 @@ use crate::engine::Engine;
 use crate::extension::NamedMap;
 use crate::filter::{self, Filter, Name};
 use crate::host::{Asked, ThisProcess};
+use crate::setting::{self, Setting};
 
 /// `--engine`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,11 +53,13 @@ impl Engines {
         paths: &[PathBuf],
         arch: Arch,
         selection: Selection,
+        settings: &[Setting],
         host: ThisProcess,
     ) -> anyhow::Result<Self> {
         let paths: Vec<_> = paths.iter().rev().cloned().collect();
-        let filters: Vec<_> =
+        let mut filters: Vec<_> =
             paths.iter().map(|path| filter::load_any(path, arch)).collect::<anyhow::Result<_>>()?;
+        setting::apply(&mut filters, settings)?;
         let stacks = match selection {
             Selection::One(engine) => vec![Stack::load(engine, &filters)?],
             Selection::All => {

@@ -33,6 +33,7 @@ pub(crate) use launch::{LAUNCH, LaunchArgs, launch};
 use crate::engine::{self, Engine};
 use crate::extension::NamedMap;
 use crate::filter::{self, Filter};
+use crate::setting::{self, Setting};
 use crate::{host, maps};
 use kernel::{Caller, Settings};
 use record::Record;
@@ -54,6 +55,9 @@ pub(crate) struct RunArgs {
     /// Print how often each call was made and what was decided, when all has ended
     #[arg(long)]
     summary: bool,
+    /// Put an entry into a map of eBPF filters given with --filter; a number, or `hex:` and bytes
+    #[arg(long, value_name = "MAP:KEY=VALUE", value_parser = Setting::parse)]
+    set: Vec<Setting>,
     /// Print what the maps of eBPF filters given with --filter have in them, when all has ended
     #[arg(long)]
     maps: bool,
@@ -72,7 +76,8 @@ pub(crate) struct RunArgs {
 pub(crate) fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
     filter::stdin_once(args.filter.iter().map(PathBuf::as_path))?;
     let filters = args.filter.iter().map(|path| filter::load_any(path, Arch::X86_64));
-    let filters: Vec<_> = filters.collect::<anyhow::Result<_>>()?;
+    let mut filters: Vec<_> = filters.collect::<anyhow::Result<_>>()?;
+    setting::apply(&mut filters, &args.set)?;
     let settings = Settings::new(args.engine, args.allow_extensions);
     let (initial, named) = confined(&filters, settings)?;
     let mut record = Record::new(args.trace.as_deref(), args.summary)?;
