@@ -7,6 +7,7 @@ mod assemble;
 mod bench;
 mod check;
 mod disasm;
+mod dump;
 mod engine;
 mod eval;
 mod extension;
@@ -65,6 +66,7 @@ enum Command {
     Plan(plan::PlanArgs),
     Bench(bench::BenchArgs),
     Run(run::RunArgs),
+    Dump(dump::DumpArgs),
     #[command(name = run::LAUNCH, hide = true)]
     Launch(run::LaunchArgs),
     #[command(name = bench::CALLS, hide = true)]
@@ -86,6 +88,7 @@ fn main() -> ExitCode {
         Command::Eval(args) => eval::run(&args),
         Command::Plan(args) => plan::run(&args),
         Command::Bench(args) => bench::run(&args),
+        Command::Dump(args) => dump::run(&args),
         Command::Run(args) => run::run(args),
         Command::Launch(args) => run::launch(&args),
         Command::Calls(args) => bench::serve(&args),

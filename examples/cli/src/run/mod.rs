@@ -10,10 +10,10 @@ mod helpers;
 mod kernel;
 mod launch;
 mod listener;
-mod proc;
+pub(crate) mod proc;
 mod record;
 mod signals;
-mod sys;
+pub(crate) mod sys;
 mod task;
 mod tracer;
 
