@@ -12,6 +12,7 @@ mod engine;
 mod eval;
 mod extension;
 mod filter;
+mod generate;
 mod host;
 mod lift;
 mod maps;
@@ -27,7 +28,7 @@ mod verify;
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
 /// Check, translate and evaluate seccomp filters, and run programs under them
 ///
@@ -67,6 +68,8 @@ enum Command {
     Bench(bench::BenchArgs),
     Run(run::RunArgs),
     Dump(dump::DumpArgs),
+    Completions(generate::CompletionsArgs),
+    Man(generate::ManArgs),
     #[command(name = run::LAUNCH, hide = true)]
     Launch(run::LaunchArgs),
     #[command(name = bench::CALLS, hide = true)]
@@ -89,6 +92,8 @@ fn main() -> ExitCode {
         Command::Plan(args) => plan::run(&args),
         Command::Bench(args) => bench::run(&args),
         Command::Dump(args) => dump::run(&args),
+        Command::Completions(args) => generate::completions(&args, Cli::command()),
+        Command::Man(args) => generate::man(&args, Cli::command()),
         Command::Run(args) => run::run(args),
         Command::Launch(args) => run::launch(&args),
         Command::Calls(args) => bench::serve(&args),
