@@ -25,7 +25,7 @@ use super::exec_mem::ExecMemory;
 use super::lower::{LowerError, Lowered, Target, lower};
 use crate::data::SeccompData;
 use crate::error::EngineError;
-use crate::helper::{HelperHost, HelperRow};
+use crate::helper::{HelperHost, HelperRow, MAP_LOOKUP};
 use crate::map::Map;
 use crate::verifier::MAX_VISITED;
 use interpreter::Interpreter;
@@ -55,7 +55,8 @@ impl Parts {
     }
 
     fn lower(&self, target: Target) -> Result<Lowered, LowerError> {
-        lower(&self.program, &self.maps, target)
+        let lookup = self.helpers.iter().find(|row| row.helper.id == MAP_LOOKUP && row.is_ours);
+        lower(&self.program, &self.maps, target, lookup.map(|row| row.helper.id))
     }
 }
 
