@@ -12,6 +12,7 @@ use seccomp_runtime::{EngineKind, SeccompData};
 
 use crate::filter::Name;
 use crate::number::NumberError;
+use crate::profile_args::ProfileArgs;
 use crate::return_value::ReturnValue;
 use crate::{arch, filter, number, output};
 use engines::{Engines, Selection};
@@ -29,7 +30,7 @@ Examples:
   seccomp-rbpf eval old.bpf new.bpf --nr 257 --args -100,0x7ffe0000,0
   seccomp-rbpf eval deny.bpf --batch calls.txt --engine all")]
 pub struct EvalArgs {
-    /// Raw sock_filter bytes or assembler text, the oldest filter first; - is standard input
+    /// Raw sock_filter bytes, assembler text or a profile, the oldest filter first; - is standard input
     #[arg(value_name = "FILTER", required = true)]
     filters: Vec<PathBuf>,
     /// The system call, a number or a name
@@ -53,11 +54,13 @@ pub struct EvalArgs {
     /// value such as c000003e. Each gives one line, the return value in hexadecimal.
     #[arg(long, value_name = "FILE", conflicts_with_all = ["nr", "ip", "args"])]
     batch: Option<PathBuf>,
+    #[command(flatten)]
+    profile: ProfileArgs,
 }
 
 pub fn run(args: &EvalArgs) -> anyhow::Result<ExitCode> {
     filter::stdin_once(args.filters.iter().chain(&args.batch).map(PathBuf::as_path))?;
-    let engines = Engines::load(&args.filters, args.arch, args.engine)?;
+    let engines = Engines::load(&args.filters, args.arch, &args.profile, args.engine)?;
     match (&args.batch, &args.nr) {
         (Some(calls), _) => batch::run(&engines, calls)?,
         (None, nr) => {

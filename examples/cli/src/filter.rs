@@ -1,4 +1,4 @@
-//! Filters from files: raw `sock_filter` bytes, or classic assembler text.
+//! Filters from files: raw `sock_filter` bytes, classic assembler text, or profiles.
 
 use std::fmt;
 use std::fs::File;
@@ -9,20 +9,25 @@ use anyhow::{Context, anyhow, bail, ensure};
 use cbpf_translator::{Checked, SockFilter, asm, check};
 use seccomp_kernel::Arch;
 
+use crate::profile_args::ProfileArgs;
+
 /// The most bytes a file may have. The longest program takes 32 KiB raw, and comments are not endless.
 const MAX_FILE: u64 = 1 << 20;
 
 const ELF_MAGIC: &[u8] = b"\x7fELF";
 
-/// Loads a filter, not checked. Names of system calls in assembler text have their numbers on `arch`.
+/// Loads a filter, not checked. Names of system calls in assembler text have their numbers on `arch`; a profile
+/// is for a machine of that architecture.
 ///
 /// What the file holds decides how it is read: every raw filter that Linux accepts has control bytes, text
-/// has none.
-pub fn load(path: &Path, arch: Arch) -> anyhow::Result<Vec<SockFilter>> {
+/// has none, and only a profile begins with a brace.
+pub fn load(path: &Path, arch: Arch, profile: &ProfileArgs) -> anyhow::Result<Vec<SockFilter>> {
     let bytes = read(path)?;
     let named = path.extension().is_some_and(|extension| extension == "asm" || extension == "bpfasm");
     let insns = if named {
         text(&bytes).and_then(|source| assemble(source, arch))
+    } else if is_profile(&bytes) {
+        profile.compile(path, &bytes, arch)
     } else if let Some(source) = text(&bytes).ok().filter(|source| !source.contains(is_binary)) {
         assemble(source, arch).context("read as assembler text")
     } else {
@@ -32,8 +37,8 @@ pub fn load(path: &Path, arch: Arch) -> anyhow::Result<Vec<SockFilter>> {
 }
 
 /// Loads a filter that Linux would accept.
-pub fn load_checked(path: &Path, arch: Arch) -> anyhow::Result<Checked> {
-    check(load(path, arch)?).with_context(|| Name(path).to_string())
+pub fn load_checked(path: &Path, arch: Arch, profile: &ProfileArgs) -> anyhow::Result<Checked> {
+    check(load(path, arch, profile)?).with_context(|| Name(path).to_string())
 }
 
 /// Loads assembler text, whatever the file is called.
@@ -78,6 +83,12 @@ impl fmt::Display for Name<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if is_stdin(self.0) { f.write_str("standard input") } else { self.0.display().fmt(f) }
     }
+}
+
+/// Whether this begins as a JSON object, which no assembler text does; no raw filter that Linux accepts has
+/// such a first opcode.
+pub fn is_profile(bytes: &[u8]) -> bool {
+    bytes.trim_ascii_start().starts_with(b"{")
 }
 
 fn text(bytes: &[u8]) -> anyhow::Result<&str> {

@@ -6,6 +6,7 @@ mod arch;
 mod assemble;
 mod bench;
 mod check;
+mod compile;
 mod disasm;
 mod engine;
 mod eval;
@@ -14,6 +15,7 @@ mod lift;
 mod number;
 mod output;
 mod plan;
+mod profile_args;
 mod report;
 mod return_value;
 mod run;
@@ -25,8 +27,9 @@ use clap::{Parser, Subcommand};
 
 /// Check, translate and evaluate seccomp filters, and run programs under them
 ///
-/// A FILTER is a file of raw sock_filter bytes, or classic assembler text in the syntax of the kernel's
-/// bpf_asm with system calls, architectures and actions by name; - is standard input.
+/// A FILTER is a file of raw sock_filter bytes, classic assembler text in the syntax of the kernel's bpf_asm
+/// with system calls, architectures and actions by name, or a profile in JSON as OCI runtimes, Docker, Podman
+/// and containerd take it; - is standard input.
 ///
 /// The exit status is 1 for a program that Linux would refuse, and 2 for everything else that fails.
 #[derive(Parser)]
@@ -52,6 +55,7 @@ enum Command {
     Translate(translate::TranslateArgs),
     Disasm(disasm::DisasmArgs),
     Assemble(assemble::AssembleArgs),
+    Compile(compile::CompileArgs),
     Lift(lift::LiftArgs),
     Eval(eval::EvalArgs),
     Plan(plan::PlanArgs),
@@ -73,6 +77,7 @@ fn main() -> ExitCode {
         Command::Translate(args) => translate::run(&args),
         Command::Disasm(args) => disasm::run(&args),
         Command::Assemble(args) => assemble::run(&args),
+        Command::Compile(args) => compile::run(&args),
         Command::Lift(args) => lift::run(&args),
         Command::Eval(args) => eval::run(&args),
         Command::Plan(args) => plan::run(&args),

@@ -10,6 +10,7 @@ use cbpf_translator::{Checked, translate};
 use seccomp_kernel::Arch;
 use seccomp_runtime::{EngineKind, Loaded, NUMBERS, NoExecMemory, Planned};
 
+use crate::profile_args::ProfileArgs;
 use crate::return_value::ReturnValue;
 use crate::{arch, eval, filter, output};
 
@@ -24,7 +25,7 @@ Examples:
   seccomp-rbpf plan docker-like-linear.bpfasm
   seccomp-rbpf plan docker-like-linear.bpfasm --nr clone")]
 pub struct PlanArgs {
-    /// Raw sock_filter bytes or assembler text; - is standard input
+    /// Raw sock_filter bytes, assembler text or a profile; - is standard input
     filter: PathBuf,
     /// Only this system call, a number or a name
     #[arg(long, allow_hyphen_values = true)]
@@ -32,10 +33,12 @@ pub struct PlanArgs {
     /// The system call entry to specialise for, and whose numbers names have
     #[arg(long, value_parser = arch::parser(), default_value = arch::DEFAULT)]
     arch: Arch,
+    #[command(flatten)]
+    profile: ProfileArgs,
 }
 
 pub fn run(args: &PlanArgs) -> anyhow::Result<ExitCode> {
-    let program = filter::load_checked(&args.filter, args.arch)?;
+    let program = filter::load_checked(&args.filter, args.arch, &args.profile)?;
     // A plan is the same for every engine.
     let loaded = Loaded::load(program, EngineKind::Native, &NoExecMemory)?
         .planned([args.arch.audit_arch()], &NoExecMemory)?;

@@ -8,13 +8,14 @@ use cbpf_translator::translate;
 use clap::ValueEnum;
 use seccomp_kernel::Arch;
 
+use crate::profile_args::ProfileArgs;
 use crate::{arch, filter, output};
 
 /// Translate a filter to eBPF, byte for byte as Linux does
 #[derive(clap::Args)]
 #[command(after_help = "Example:\n  seccomp-rbpf translate deny.bpfasm --format raw > deny.ebpf")]
 pub struct TranslateArgs {
-    /// Raw sock_filter bytes or assembler text; - is standard input
+    /// Raw sock_filter bytes, assembler text or a profile; - is standard input
     filter: PathBuf,
     /// What to print
     #[arg(long, value_enum, default_value_t = Format::Text)]
@@ -22,6 +23,8 @@ pub struct TranslateArgs {
     /// Whose numbers the names of system calls in assembler text have
     #[arg(long, value_parser = arch::parser(), default_value = arch::DEFAULT)]
     arch: Arch,
+    #[command(flatten)]
+    profile: ProfileArgs,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -35,7 +38,7 @@ enum Format {
 }
 
 pub fn run(args: &TranslateArgs) -> anyhow::Result<ExitCode> {
-    let translated = translate(&filter::load_checked(&args.filter, args.arch)?)?;
+    let translated = translate(&filter::load_checked(&args.filter, args.arch, &args.profile)?)?;
     match args.format {
         Format::Text => output::text(EbpfListing(translated.insns()))?,
         Format::Hex => output::text(hex(&translated.to_bytes()?))?,

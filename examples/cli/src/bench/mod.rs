@@ -27,6 +27,7 @@ pub(crate) use host::{CALLS, CallsArgs, serve};
 
 use crate::engine::Engine;
 use crate::filter::{self, Name};
+use crate::profile_args::ProfileArgs;
 use crate::{output, run};
 use grid::Grid;
 use measure::{Effort, Probe};
@@ -42,7 +43,7 @@ use measure::{Effort, Probe};
 #[derive(clap::Args)]
 #[command(after_help = "Example:\n  seccomp-rbpf bench --plot docs")]
 pub struct BenchArgs {
-    /// Raw sock_filter bytes or assembler text, for x86_64; each is measured for itself
+    /// Raw sock_filter bytes, assembler text or a profile, for x86_64; each is measured for itself
     #[arg(value_name = "FILTER")]
     filters: Vec<PathBuf>,
     /// Measure little: shows that it works rather than how fast
@@ -51,6 +52,8 @@ pub struct BenchArgs {
     /// Write plots of cost against length and against the number of filters to this folder, as SVG
     #[arg(long, value_name = "DIR", conflicts_with = "filters")]
     plot: Option<PathBuf>,
+    #[command(flatten)]
+    profile: ProfileArgs,
 }
 
 /// Numbers of rules whose cost is compared, and the longest filter comes on top.
@@ -66,7 +69,7 @@ pub fn run(args: &BenchArgs) -> anyhow::Result<ExitCode> {
         shipped(args, effort)?;
     } else {
         let inputs = args.filters.iter().map(|path| {
-            let filter = filter::load_checked(path, Arch::X86_64)?;
+            let filter = filter::load_checked(path, Arch::X86_64, &args.profile)?;
             Ok(Input::filter(&Name(path).to_string(), filter))
         });
         let inputs: Vec<_> = inputs.collect::<anyhow::Result<_>>()?;

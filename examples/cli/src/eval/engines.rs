@@ -12,6 +12,7 @@ use seccomp_runtime::{Loaded, SeccompData};
 
 use crate::engine::Engine;
 use crate::filter::{self, Name};
+use crate::profile_args::ProfileArgs;
 
 /// `--engine`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,10 +47,17 @@ impl Engines {
     /// # Errors
     ///
     /// A filter is refused, or a selected engine cannot run it.
-    pub fn load(paths: &[PathBuf], arch: Arch, selection: Selection) -> anyhow::Result<Self> {
+    pub fn load(
+        paths: &[PathBuf],
+        arch: Arch,
+        profile: &ProfileArgs,
+        selection: Selection,
+    ) -> anyhow::Result<Self> {
         let paths: Vec<_> = paths.iter().rev().cloned().collect();
-        let filters: Vec<_> =
-            paths.iter().map(|path| filter::load_checked(path, arch)).collect::<anyhow::Result<_>>()?;
+        let filters: Vec<_> = paths
+            .iter()
+            .map(|path| filter::load_checked(path, arch, profile))
+            .collect::<anyhow::Result<_>>()?;
         let stacks = match selection {
             Selection::One(engine) => vec![Stack::load(engine, &filters)?],
             Selection::All => {

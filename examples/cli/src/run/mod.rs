@@ -31,6 +31,7 @@ pub(crate) use launch::{LAUNCH, LaunchArgs, launch};
 
 use crate::engine::{self, Engine};
 use crate::filter;
+use crate::profile_args::ProfileArgs;
 use kernel::Caller;
 use record::Record;
 use task::{Task, Tasks};
@@ -51,6 +52,8 @@ pub(crate) struct RunArgs {
     /// Print how often each call was made and what was decided, when all has ended
     #[arg(long)]
     summary: bool,
+    #[command(flatten)]
+    profile: ProfileArgs,
     /// The program and its arguments
     #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
     command: Vec<OsString>,
@@ -59,8 +62,11 @@ pub(crate) struct RunArgs {
 /// Runs the program. The result is its exit status, 128 + n if signal n killed it.
 pub(crate) fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
     filter::stdin_once(args.filter.iter().map(PathBuf::as_path))?;
-    let filters =
-        args.filter.iter().map(|path| filter::load_checked(path, Arch::X86_64)).collect::<Result<_, _>>()?;
+    let filters = args
+        .filter
+        .iter()
+        .map(|path| filter::load_checked(path, Arch::X86_64, &args.profile))
+        .collect::<Result<_, _>>()?;
     let initial = confine(filters, args.engine)?;
     let record = Record::new(args.trace.as_deref(), args.summary)?;
 
