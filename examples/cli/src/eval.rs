@@ -13,6 +13,7 @@ use seccomp_runtime::{EngineKind, SeccompData};
 use crate::filter::Name;
 use crate::host::{Memory, ThisProcess};
 use crate::number::NumberError;
+use crate::profile_args::ProfileArgs;
 use crate::return_value::ReturnValue;
 use crate::setting::Setting;
 use crate::{arch, filter, maps, number, output};
@@ -32,7 +33,7 @@ Examples:
   seccomp-rbpf eval deny.bpf --batch calls.txt --engine all
   seccomp-rbpf eval paths.o --nr openat --args -100,0x1000 --memory 0x1000=/etc/passwd --maps")]
 pub struct EvalArgs {
-    /// Raw sock_filter bytes, assembler text or eBPF object files, the oldest filter first; - is standard input
+    /// Raw sock_filter bytes, assembler text, profiles or eBPF object files, the oldest filter first; - is standard input
     #[arg(value_name = "FILTER", required = true)]
     filters: Vec<PathBuf>,
     /// The system call, a number or a name
@@ -68,12 +69,14 @@ pub struct EvalArgs {
     /// Print the events that eBPF filters sent, when all is decided
     #[arg(long)]
     events: bool,
+    #[command(flatten)]
+    profile: ProfileArgs,
 }
 
 pub fn run(args: &EvalArgs) -> anyhow::Result<ExitCode> {
     filter::stdin_once(args.filters.iter().chain(&args.batch).map(PathBuf::as_path))?;
     let host = ThisProcess::new(args.memory.clone());
-    let engines = Engines::load(&args.filters, args.arch, args.engine, &args.set, host)?;
+    let engines = Engines::load(&args.filters, args.arch, &args.profile, args.engine, &args.set, host)?;
     match (&args.batch, &args.nr) {
         (Some(calls), _) => batch::run(&engines, calls)?,
         (None, nr) => {

@@ -6,6 +6,7 @@ mod arch;
 mod assemble;
 mod bench;
 mod check;
+mod compile;
 mod disasm;
 mod dump;
 mod engine;
@@ -19,6 +20,7 @@ mod maps;
 mod number;
 mod output;
 mod plan;
+mod profile_args;
 mod report;
 mod return_value;
 mod run;
@@ -33,8 +35,9 @@ use clap::{CommandFactory, Parser, Subcommand};
 /// Check, translate and evaluate seccomp filters, and run programs under them
 ///
 /// A FILTER is a file of raw sock_filter bytes, classic assembler text in the syntax of the kernel's bpf_asm with
-/// system calls, architectures and actions by name, or an eBPF object file that clang made of C, with `:NAME` behind it
-/// if it has several filters; - is standard input.
+/// system calls, architectures and actions by name, a profile in JSON as OCI runtimes, Docker, Podman and containerd
+/// take it, or an eBPF object file that clang made of C, with `:NAME` behind it if it has several filters; - is
+/// standard input.
 ///
 /// The exit status is 1 for a program that Linux would refuse or that is not proved safe, and 2 for everything else
 /// that fails.
@@ -62,6 +65,7 @@ enum Command {
     Translate(translate::TranslateArgs),
     Disasm(disasm::DisasmArgs),
     Assemble(assemble::AssembleArgs),
+    Compile(compile::CompileArgs),
     Lift(lift::LiftArgs),
     Eval(eval::EvalArgs),
     Plan(plan::PlanArgs),
@@ -87,6 +91,7 @@ fn main() -> ExitCode {
         Command::Translate(args) => translate::run(&args),
         Command::Disasm(args) => disasm::run(&args),
         Command::Assemble(args) => assemble::run(&args),
+        Command::Compile(args) => compile::run(&args),
         Command::Lift(args) => lift::run(&args),
         Command::Eval(args) => eval::run(&args),
         Command::Plan(args) => plan::run(&args),

@@ -12,6 +12,7 @@ use seccomp_runtime::{EngineKind, NUMBERS, NoExecMemory, Planned};
 
 use crate::engine::Engine;
 use crate::filter::Filter;
+use crate::profile_args::ProfileArgs;
 use crate::return_value::ReturnValue;
 use crate::{arch, eval, filter, output};
 
@@ -26,7 +27,7 @@ Examples:
   seccomp-rbpf plan docker-like-linear.bpfasm
   seccomp-rbpf plan docker-like-linear.bpfasm --nr clone")]
 pub struct PlanArgs {
-    /// Raw sock_filter bytes, assembler text or an eBPF object file; - is standard input
+    /// Raw sock_filter bytes, assembler text, a profile or an eBPF object file; - is standard input
     filter: PathBuf,
     /// Only this system call, a number or a name
     #[arg(long, allow_hyphen_values = true)]
@@ -34,10 +35,12 @@ pub struct PlanArgs {
     /// The system call entry to specialise for, and whose numbers names have
     #[arg(long, value_parser = arch::parser(), default_value = arch::DEFAULT)]
     arch: Arch,
+    #[command(flatten)]
+    profile: ProfileArgs,
 }
 
 pub fn run(args: &PlanArgs) -> anyhow::Result<ExitCode> {
-    let filter = filter::load_any(&args.filter, args.arch)?;
+    let filter = filter::load_any(&args.filter, args.arch, &args.profile)?;
     // A plan is the same for every engine.
     let whole = Engine { kind: EngineKind::Native, plan: false };
     let arches = [args.arch.audit_arch()];

@@ -5,6 +5,7 @@ use std::io::{self, Write};
 
 use cbpf_translator::{CheckError, LiftError};
 use clap::error::ErrorKind;
+use seccomp_rbpf::profile::TooLong;
 use seccomp_runtime::verifier::VerifyError;
 
 /// The status of a program that Linux would refuse, or that is not proved safe.
@@ -24,7 +25,10 @@ pub fn error(error: &anyhow::Error) -> u8 {
         return BROKEN_PIPE;
     }
     line(format_args!("{error:#}"));
-    let is_refused = error.is::<CheckError>() || error.is::<LiftError>() || error.is::<VerifyError>();
+    let is_refused = error.is::<CheckError>()
+        || error.is::<LiftError>()
+        || error.is::<VerifyError>()
+        || error.is::<TooLong>();
     if is_refused { REFUSED } else { FAILED }
 }
 
@@ -47,6 +51,11 @@ pub fn usage(error: &clap::Error) -> u8 {
     }
     line(message);
     FAILED
+}
+
+/// Tells of something odd that nothing fails of.
+pub fn warning(message: impl Display) {
+    line(format_args!("warning: {message}"));
 }
 
 /// The text on one line.

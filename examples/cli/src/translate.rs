@@ -14,6 +14,7 @@ use seccomp_runtime::EngineKind;
 use crate::engine::Engine;
 use crate::extension::Extension;
 use crate::filter::Filter;
+use crate::profile_args::ProfileArgs;
 use crate::{arch, filter, output};
 
 /// Translate a filter to eBPF, byte for byte as Linux does
@@ -22,7 +23,7 @@ use crate::{arch, filter, output};
 #[derive(clap::Args)]
 #[command(after_help = "Example:\n  seccomp-rbpf translate deny.bpfasm --format raw > deny.ebpf")]
 pub struct TranslateArgs {
-    /// Raw sock_filter bytes, assembler text or an eBPF object file; - is standard input
+    /// Raw sock_filter bytes, assembler text, a profile or an eBPF object file; - is standard input
     filter: PathBuf,
     /// Print what an engine of rbpf's is given of an eBPF filter, in which nothing is left that it gets wrong
     #[arg(long, value_name = "ENGINE", value_parser = lowered_engine())]
@@ -33,6 +34,8 @@ pub struct TranslateArgs {
     /// Whose numbers the names of system calls in assembler text have
     #[arg(long, value_parser = arch::parser(), default_value = arch::DEFAULT)]
     arch: Arch,
+    #[command(flatten)]
+    profile: ProfileArgs,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -46,7 +49,7 @@ enum Format {
 }
 
 pub fn run(args: &TranslateArgs) -> anyhow::Result<ExitCode> {
-    let filter = filter::load_any(&args.filter, args.arch)?;
+    let filter = filter::load_any(&args.filter, args.arch, &args.profile)?;
     let insns = match (&filter, args.lowered) {
         (Filter::Classic(filter), None) => translate(filter)?.insns().to_vec(),
         (Filter::Classic(_), Some(_)) => bail!("--lowered: a classic filter is run as it is translated"),

@@ -408,7 +408,7 @@ fn files_that_are_no_filters() {
         (file(&folder, "empty.bpf", ""), "empty.bpf: empty"),
         (file(&folder, "empty.bpfasm", ""), "empty.bpfasm: empty"),
         (file(&folder, "seven.bpf", [6, 0, 0, 0, 0, 0, 0]), "seven.bpf: 7 bytes, not a multiple of the 8"),
-        (file(&folder, "elf", b"\x7fELF\x02\x01\x01\x00"), "elf: an ELF file, not a filter"),
+        (file(&folder, "elf", b"\x7fELF\x02\x01\x01\x00"), "elf: an object file; its eBPF filters are for verify,"),
         (file(&folder, "read.me", "Read me\n"), "read.me: read as assembler text: line 1: "),
         (file(&folder, "raw.asm", [0xff; 8]), "raw.asm: not UTF-8 text"),
         (file(&folder, "new\nline", ""), "new\\nline: empty"),

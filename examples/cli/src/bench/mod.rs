@@ -29,6 +29,7 @@ pub(crate) use host::{CALLS, CallsArgs, serve};
 use crate::engine::Engine;
 use crate::extension::Extension;
 use crate::filter::{self, Filter, Name};
+use crate::profile_args::ProfileArgs;
 use crate::{output, run};
 use grid::Grid;
 use measure::{Effort, Probe};
@@ -44,7 +45,7 @@ use measure::{Effort, Probe};
 #[derive(clap::Args)]
 #[command(after_help = "Example:\n  seccomp-rbpf bench --plot docs")]
 pub struct BenchArgs {
-    /// Raw sock_filter bytes, assembler text or eBPF object files, for x86_64; each is measured for itself
+    /// Raw sock_filter bytes, assembler text, profiles or eBPF object files, for x86_64; each is measured for itself
     #[arg(value_name = "FILTER")]
     filters: Vec<PathBuf>,
     /// Measure little: shows that it works rather than how fast
@@ -53,6 +54,8 @@ pub struct BenchArgs {
     /// Write plots of cost against length and against the number of filters to this folder, as SVG
     #[arg(long, value_name = "DIR", conflicts_with = "filters")]
     plot: Option<PathBuf>,
+    #[command(flatten)]
+    profile: ProfileArgs,
 }
 
 /// Numbers of rules whose cost is compared, and the longest filter comes on top.
@@ -69,7 +72,7 @@ pub fn run(args: &BenchArgs) -> anyhow::Result<ExitCode> {
     } else {
         let (mut inputs, mut extensions) = (Vec::new(), Vec::new());
         for path in &args.filters {
-            match filter::load_any(path, Arch::X86_64)? {
+            match filter::load_any(path, Arch::X86_64, &args.profile)? {
                 Filter::Classic(filter) => inputs.push(Input::filter(&Name(path).to_string(), filter)),
                 Filter::Extension(filter) => extensions.push((path, filter)),
             }

@@ -13,6 +13,7 @@ use crate::engine::Engine;
 use crate::extension::NamedMap;
 use crate::filter::{self, Filter, Name};
 use crate::host::{Asked, ThisProcess};
+use crate::profile_args::ProfileArgs;
 use crate::setting::{self, Setting};
 
 /// `--engine`.
@@ -52,13 +53,14 @@ impl Engines {
     pub fn load(
         paths: &[PathBuf],
         arch: Arch,
+        profile: &ProfileArgs,
         selection: Selection,
         settings: &[Setting],
         host: ThisProcess,
     ) -> anyhow::Result<Self> {
         let paths: Vec<_> = paths.iter().rev().cloned().collect();
         let mut filters: Vec<_> =
-            paths.iter().map(|path| filter::load_any(path, arch)).collect::<anyhow::Result<_>>()?;
+            paths.iter().map(|path| filter::load_any(path, arch, profile)).collect::<anyhow::Result<_>>()?;
         setting::apply(&mut filters, settings)?;
         let stacks = match selection {
             Selection::One(engine) => vec![Stack::load(engine, &filters)?],

@@ -33,6 +33,7 @@ pub(crate) use launch::{LAUNCH, LaunchArgs, launch};
 use crate::engine::{self, Engine};
 use crate::extension::NamedMap;
 use crate::filter::{self, Filter};
+use crate::profile_args::ProfileArgs;
 use crate::setting::{self, Setting};
 use crate::{host, maps};
 use kernel::{Caller, Settings};
@@ -67,6 +68,8 @@ pub(crate) struct RunArgs {
     /// Let the program install eBPF filters of its own, by a flag of seccomp(2) that Linux has not
     #[arg(long)]
     allow_extensions: bool,
+    #[command(flatten)]
+    profile: ProfileArgs,
     /// The program and its arguments
     #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
     command: Vec<OsString>,
@@ -75,7 +78,7 @@ pub(crate) struct RunArgs {
 /// Runs the program. The result is its exit status, 128 + n if signal n killed it.
 pub(crate) fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
     filter::stdin_once(args.filter.iter().map(PathBuf::as_path))?;
-    let filters = args.filter.iter().map(|path| filter::load_any(path, Arch::X86_64));
+    let filters = args.filter.iter().map(|path| filter::load_any(path, Arch::X86_64, &args.profile));
     let mut filters: Vec<_> = filters.collect::<anyhow::Result<_>>()?;
     setting::apply(&mut filters, &args.set)?;
     let settings = Settings::new(args.engine, args.allow_extensions);
