@@ -11,6 +11,7 @@
 //! - [`mock`]: a kernel that embeds the library.
 //! - [`model`]: random walks on the library and on a plain model of Linux.
 //! - [`notify`]: cases of user notification, on the host and on the library's state.
+//! - [`profiles`]: profiles of container engines out of a seed, and libseccomp to compile them.
 //! - [`trace`]: calls that are left to a tracer or a supervisor, on the host and by the library.
 //! - [`verifier`]: eBPF programs, as rows and out of a seed, and what runs them with every check.
 
@@ -31,6 +32,8 @@ pub mod mock;
 pub mod model;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 pub mod notify;
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+pub mod profiles;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 pub mod trace;
 pub mod vectors;
