@@ -7,7 +7,7 @@
 #![expect(unsafe_code, reason = "bpf(2) has no wrapper")]
 
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
-use std::{env, io};
+use std::{env, io, thread};
 
 use cbpf_translator::Insn;
 use cbpf_translator::ebpf::Opcode;
@@ -22,6 +22,8 @@ const PROG_LOAD: i64 = 5;
 const MAP_FREEZE: i64 = 22;
 const PROG_TYPE_SYSCALL: u32 = 31;
 const F_SLEEPABLE: u32 = 1 << 4;
+const CAP_SYS_ADMIN: u32 = 21;
+const CAP_PERFMON: u32 = 38;
 const F_RDONLY_PROG: u32 = 1 << 7;
 
 /// `union bpf_attr`, as far as it is used here.
@@ -101,6 +103,27 @@ impl Judge {
     /// Whether the kernel accepts a program, which takes less than asking why not.
     pub fn accepts(&self, program: &[Insn]) -> bool {
         open(PROG_LOAD, &self.load(&self.bytes(program))).is_ok()
+    }
+
+    /// What the kernel says of a program of somebody who may load programs, and may not look into the kernel
+    /// (CAP_BPF without CAP_PERFMON): of whom it wants that no address is shown, and no stack read that was not set.
+    ///
+    /// # Errors
+    ///
+    /// It refuses the program.
+    ///
+    /// # Panics
+    ///
+    /// The calling thread cannot give up capabilities.
+    pub fn verify_of_a_stranger(&self, program: &[Insn]) -> Result<(), Refusal> {
+        // Capabilities are a thread's own, and this one ends.
+        thread::scope(|scope| {
+            let asked = scope.spawn(|| {
+                give_up(&[CAP_SYS_ADMIN, CAP_PERFMON]).expect("capabilities can be given up");
+                self.verify(program)
+            });
+            asked.join().expect("the thread has an answer")
+        })
     }
 
     /// What the kernel says of a program. Map numbers in it are indices of the maps.
@@ -191,4 +214,24 @@ fn open(command: i64, attributes: &Attributes) -> io::Result<OwnedFd> {
     let fd = call(command, attributes)?;
     // SAFETY: the commands that come here give a new file descriptor, which is nobody else's.
     Ok(unsafe { OwnedFd::from_raw_fd(fd as i32) })
+}
+
+/// Gives up capabilities of the calling thread.
+fn give_up(capabilities: &[u32]) -> io::Result<()> {
+    /// `_LINUX_CAPABILITY_VERSION_3`, and this thread.
+    const HEADER: [u32; 2] = [0x2008_0522, 0];
+    // Of each half: effective, permitted, inheritable.
+    let mut halves = [[0_u32; 3]; 2];
+    let mut header = HEADER;
+    // SAFETY: the header is two words, and with this version the kernel writes two times three.
+    let read = unsafe { libc::syscall(libc::SYS_capget, header.as_mut_ptr(), halves.as_mut_ptr()) };
+    if read != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    for capability in capabilities {
+        halves[(capability / 32) as usize].iter_mut().for_each(|set| *set &= !(1 << (capability % 32)));
+    }
+    // SAFETY: as above, and the kernel reads them.
+    let set = unsafe { libc::syscall(libc::SYS_capset, header.as_mut_ptr(), halves.as_ptr()) };
+    if set != 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
