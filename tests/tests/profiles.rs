@@ -60,10 +60,6 @@ fn is_kept(rules: &[(u32, Vec<Arg>)], arch: Arch) -> bool {
             args
         })
         .collect();
-    // On 32 bits, less-or-equal behind another comparison is turned round.
-    if arch.is_compat() && rules.iter().any(|args| args.iter().skip(1).any(|arg| arg.1 == "LE")) {
-        return false;
-    }
     let all = |operators: &[&str]| rules.iter().flatten().all(|arg| operators.contains(&arg.1));
     let single = rules.iter().all(|args| args.len() <= 1);
     rules.len() <= 1 || all(&["EQ"]) || single && (arch.is_compat() || all(&["EQ", "MASKED_EQ"]))
