@@ -94,7 +94,10 @@ impl ProfileArgs {
             None => Machine::DOCKER_CAPS.map(String::from).into(),
         };
         let kernel = self.kernel.map_or_else(Kernel::running, Ok)?;
-        let meaning = Profile::parse(json)?.resolve(&Machine { arch, caps, kernel })?;
+        let machine = Machine { arch, caps, kernel };
+        let meaning = Profile::parse(json)
+            .and_then(|profile| profile.resolve(&machine))
+            .context("read as a profile")?;
         let warnings = meaning.warnings();
         if let (true, Some(warning)) = (self.strict, warnings.first()) {
             bail!("{warning}");
@@ -114,7 +117,7 @@ impl ProfileArgs {
     ///
     /// As [`Self::meaning`], and where it is too long.
     pub fn compile(&self, path: &Path, json: &[u8], arch: Arch) -> anyhow::Result<Vec<SockFilter>> {
-        Ok(self.meaning(path, json, arch).context("read as a profile")?.compile()?)
+        Ok(self.meaning(path, json, arch)?.compile()?)
     }
 }
 
