@@ -6,7 +6,7 @@ use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
 use core::fmt;
 use core::mem;
-use core::sync::atomic::{AtomicI32, AtomicU32, Ordering};
+use core::sync::atomic::{AtomicU32, Ordering};
 
 use spin::Mutex;
 
@@ -37,8 +37,6 @@ pub struct Process {
     parent: Mutex<Weak<Process>>,
     /// What all its threads are to end with.
     ending: Mutex<Option<Status>>,
-    /// What its first thread ended with.
-    leader_status: AtomicI32,
     /// What it ended with.
     ended: Mutex<Option<Status>>,
 }
@@ -78,7 +76,6 @@ impl Process {
             files: Mutex::new(files),
             parent: Mutex::new(parent),
             ending: Mutex::default(),
-            leader_status: AtomicI32::new(0),
             ended: Mutex::default(),
         });
         PROCESSES.lock().insert(process.pid, Arc::downgrade(&process));
@@ -151,14 +148,9 @@ impl Process {
         threads.iter().for_each(scheduler::make_ready);
     }
 
-    /// A thread has left the group, `last` if no other is in it.
-    pub fn thread_ended(self: &Arc<Self>, thread: &Thread, status: Status, last: bool) {
-        if thread.tid == self.pid {
-            self.leader_status.store(status, Ordering::Relaxed);
-        }
-        if !last {
-            return;
-        }
+    /// Its last thread has left the group, and ended with `status`: that is what the process ends with, if nothing else
+    /// has ended it.
+    pub fn leave(self: &Arc<Self>, status: Status) {
         AddressSpace::leave();
         let space = self.space.lock().take();
         drop(space);
@@ -172,7 +164,7 @@ impl Process {
                 orphan.forget();
             }
         }
-        let status = self.ending().unwrap_or(self.leader_status.load(Ordering::Relaxed));
+        let status = self.ending().unwrap_or(status);
         *self.ended.lock() = Some(status);
         match self.parent() {
             Some(parent) => {

@@ -184,7 +184,9 @@ fn end(thread: &Arc<Thread>, status: Status) {
     };
     // A supervisor may hear of it now, so no lock is held.
     drop(left);
-    process.thread_ended(thread, status, last);
+    if last {
+        process.leave(status);
+    }
 }
 
 /// Memory for a kernel stack, with a page below it that nothing can access.

@@ -246,6 +246,11 @@ struct thread {
 	void *argument;
 	char stack[16384] __attribute__((aligned(16)));
 };
+#if defined(__x86_64__)
+enum { FIRST_WORDS = 3 }; /* one is popped */
+#else
+enum { FIRST_WORDS = 2 };
+#endif
 __attribute__((used)) static void run_thread(struct thread *thread)
 {
 	thread->body(thread->argument);
@@ -260,8 +265,8 @@ static void start(struct thread *thread, void (*body)(void *), void *argument)
 {
 	const long flags = CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD | CLONE_SYSVSEM |
 			   CLONE_CHILD_CLEARTID;
-	/* The new stack begins with what the thread is; it runs from there. */
-	struct thread **stack = (struct thread **)(thread->stack + sizeof thread->stack) - 2;
+	/* The new stack begins with what the thread is; from there it makes an ordinary call, with the stack aligned. */
+	struct thread **stack = (struct thread **)(thread->stack + sizeof thread->stack) - FIRST_WORDS;
 	volatile int *clear = &thread->tid;
 	long result;
 

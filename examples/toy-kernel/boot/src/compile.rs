@@ -3,7 +3,8 @@
 use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{self, Command};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use anyhow::{Context, Result, bail};
 
@@ -42,6 +43,7 @@ pub(crate) fn kernel(machine: Machine) -> Result<PathBuf> {
 
 /// The programs' files.
 pub(crate) fn programs(machine: Machine) -> Result<Vec<PathBuf>> {
+    static TURN: AtomicU32 = AtomicU32::new(0);
     let folder = target_dir().join("programs").join(machine.name());
     fs::create_dir_all(&folder).with_context(|| format!("{} cannot be made", folder.display()))?;
     let mut programs = Vec::new();
@@ -66,7 +68,11 @@ pub(crate) fn programs(machine: Machine) -> Result<Vec<PathBuf>> {
         if machine == Machine::Riscv64 {
             clang.args(["-march=rv64gc", "-mabi=lp64d", "-mno-relax"]);
         }
-        run(clang.arg("-o").arg(&program).arg(&source))?;
+        // The old one may be running.
+        let new =
+            program.with_extension(format!("{}-{}", process::id(), TURN.fetch_add(1, Ordering::Relaxed)));
+        run(clang.arg("-o").arg(&new).arg(&source))?;
+        fs::rename(&new, &program).with_context(|| format!("{} cannot be replaced", program.display()))?;
         programs.push(program);
     }
     programs.sort();

@@ -87,3 +87,13 @@ fn says_what_linux_says(machine: Machine) {
 fn x86_64() {
     says_what_linux_says(Machine::X86_64);
 }
+
+#[test]
+fn riscv64() {
+    says_what_linux_says(Machine::Riscv64);
+}
+
+#[test]
+fn aarch64() {
+    says_what_linux_says(Machine::Aarch64);
+}

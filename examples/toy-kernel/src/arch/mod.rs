@@ -66,5 +66,4 @@ pub struct Handler {
 pub const SIGILL: i32 = 4;
 pub const SIGTRAP: i32 = 5;
 pub const SIGBUS: i32 = 7;
-pub const SIGFPE: i32 = 8;
 pub const SIGSEGV: i32 = 11;

@@ -59,6 +59,8 @@ unsafe extern "C" {
     static kernel_start: u8;
     static text_start: u8;
     static text_end: u8;
+    static rodata_start: u8;
+    static rodata_end: u8;
     static kernel_end: u8;
 }
 
@@ -72,13 +74,18 @@ pub const fn physical_address(address: usize) -> usize {
     address - PHYS_OFFSET
 }
 
-/// Makes the heap of what is free, then maps all memory in a new table and puts that to use.
-pub fn init(machine: &Machine) {
-    let kernel = Range {
+/// Where the kernel itself is.
+pub fn kernel_range() -> Range {
+    Range {
         start: physical_address((&raw const kernel_start).addr()),
         end: physical_address((&raw const kernel_end).addr()),
-    };
-    let mut taken = [Some(kernel), machine.initrd.map(Range::pages), machine.reserved.map(Range::pages)];
+    }
+}
+
+/// Makes the heap of what is free, then maps all memory in a new table and puts that to use.
+pub fn init(machine: &Machine) {
+    let mut taken =
+        [Some(kernel_range()), machine.initrd.map(Range::pages), machine.reserved.map(Range::pages)];
     taken.sort_by_key(|range| range.map_or(usize::MAX, |range| range.start));
     let taken = taken.into_iter().flatten().filter(|range| range.end > machine.ram.start);
     let mut free = machine.ram.start.next_multiple_of(PAGE);
@@ -103,7 +110,7 @@ fn add_to_heap(start: usize, end: usize) {
 
 fn kernel_table(machine: &Machine) -> Result<PageTable, OutOfMemory> {
     let text = (&raw const text_start).addr()..(&raw const text_end).addr();
-    let read_only = (&raw const kernel_start).addr()..text.start;
+    let read_only = (&raw const rodata_start).addr()..(&raw const rodata_end).addr();
     let mut table = PageTable::new()?;
     for physical in (machine.ram.start..machine.ram.end).step_by(PAGE) {
         let address = virtual_address(physical);

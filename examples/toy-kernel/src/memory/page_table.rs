@@ -49,14 +49,14 @@ pub struct Bits {
 #[derive(Debug)]
 pub struct PageTable {
     root: Frame,
-    /// The kernel's itself, which others share parts of: it is not freed.
-    is_kernel: bool,
+    /// The kernel's has parts that others share: it is not freed.
+    owner: Owner,
 }
 
 impl PageTable {
     /// One that maps nothing, for the kernel.
     pub(super) fn new() -> Result<Self, OutOfMemory> {
-        Ok(Self { root: Frame::new()?, is_kernel: true })
+        Ok(Self { root: Frame::new()?, owner: Owner::Kernel })
     }
 
     /// One that maps what the kernel's does, for a process.
@@ -65,7 +65,7 @@ impl PageTable {
     ///
     /// There is no memory.
     pub fn for_user() -> Result<Self, OutOfMemory> {
-        let table = Self { root: Frame::new()?, is_kernel: false };
+        let table = Self { root: Frame::new()?, owner: Owner::User };
         if SHARES_KERNEL {
             let kernel = kernel().lock();
             for index in USER_ENTRIES..ENTRIES {
@@ -124,13 +124,13 @@ impl PageTable {
     /// It stays until another is in use.
     pub unsafe fn activate(&self) {
         // SAFETY: each table maps the kernel; the caller promises the rest.
-        unsafe { paging::activate(self.root.physical()) };
+        unsafe { paging::activate(self.root.physical(), self.owner) };
     }
 }
 
 impl Drop for PageTable {
     fn drop(&mut self) {
-        if !self.is_kernel {
+        if self.owner == Owner::User {
             for index in 0..USER_ENTRIES {
                 free(read(slot(self.root.physical(), index)), LEVELS - 1);
             }

@@ -8,7 +8,7 @@ use x86_64::registers::control::Cr2;
 use x86_64::registers::model_specific::FsBase;
 
 use super::{ENTRY, trap};
-use crate::arch::{Fault, SIGBUS, SIGFPE, SIGILL, SIGSEGV, SIGTRAP, Trap};
+use crate::arch::{Fault, SIGBUS, SIGILL, SIGSEGV, SIGTRAP, Trap};
 
 global_asm!(include_str!("trap.s"), options(att_syntax));
 
@@ -21,6 +21,8 @@ unsafe extern "C" {
     /// `load` was saved so, or made by [`KernelStack`], and has not been gone on with since.
     pub fn switch(save: *mut usize, load: usize);
 }
+
+const SIGFPE: i32 = 8;
 
 /// `vector` of a system call.
 const SYSCALL: u64 = 256;

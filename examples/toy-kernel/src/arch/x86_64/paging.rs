@@ -66,7 +66,7 @@ pub fn next(entry: u64) -> Option<usize> {
 /// # Safety
 ///
 /// It maps the kernel as it runs, and stays until another is in use.
-pub unsafe fn activate(root: usize) {
+pub unsafe fn activate(root: usize, _: Owner) {
     let frame = PhysFrame::containing_address(x86_64::PhysAddr::new(root as u64));
     // SAFETY: the caller promises it.
     unsafe { Cr3::write(frame, Cr3Flags::empty()) };
