@@ -16,6 +16,7 @@ use crate::memory::frame::PAGE;
 use crate::memory::page_table::Access;
 use crate::memory::{self, Walk};
 use crate::println;
+use crate::scheduler;
 
 /// The most pages with code at a time. With more, filters run without the JIT.
 const MAX_PAGES: usize = 512;
@@ -81,12 +82,14 @@ impl Drop for Pages {
     }
 }
 
-/// Walks the kernel's page table: nothing is writable and executable, and only the kernel and sealed code are
-/// executable.
+/// Walks the page tables in use, the kernel's and the program's: nothing is writable and executable, and the kernel can
+/// execute itself and sealed code only.
 fn walk() -> Walk {
     let walk = Walk::through(&memory::kernel().lock());
+    let program = scheduler::current_space().map(|space| space.walk()).unwrap_or_default();
     let code = PAGES.load(Ordering::Relaxed);
-    assert_eq!(walk.both, 0, "pages are writable and executable");
+    assert_eq!(walk.both + program.both, 0, "pages are writable and executable");
+    assert_eq!(program.executable, 0, "pages of a program that the kernel can execute");
     assert_eq!(walk.executable, KERNEL_TEXT.load(Ordering::Relaxed) + code, "executable pages");
     walk
 }

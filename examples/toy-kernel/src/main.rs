@@ -13,20 +13,25 @@
 
 #![no_std]
 #![no_main]
+#![deny(unsafe_code)]
 
 extern crate alloc;
 
+#[allow(unsafe_code, reason = "the machine")]
 mod arch;
 mod console;
 mod elf;
 mod entry;
+#[allow(unsafe_code, reason = "it makes what is written executable")]
 mod exec_memory;
 mod files;
 mod futex;
 mod initrd;
 mod listener;
+#[allow(unsafe_code, reason = "pages, and who may do what with them")]
 mod memory;
 mod process;
+#[allow(unsafe_code, reason = "it leaves one stack for another")]
 mod scheduler;
 mod seccomp;
 mod signal;
@@ -36,6 +41,7 @@ mod thread;
 use core::panic::PanicInfo;
 
 use memory::Machine;
+use memory::stack::Stack;
 use process::Process;
 
 /// The kernel, from when its boot code is done.
@@ -43,11 +49,14 @@ fn main(machine: Machine) -> ! {
     console::init();
     memory::init(&machine);
     arch::init();
-    machine.initrd.map(initrd::init);
+    if let Some(initrd) = machine.initrd {
+        initrd::init(initrd);
+    }
     exec_memory::check_at_boot();
     for program in machine.command_line.split_whitespace() {
         run(program);
     }
+    println!("kernel: no kernel stack was deeper than {} bytes", Stack::deepest());
     println!("kernel: done");
     arch::power_off();
 }

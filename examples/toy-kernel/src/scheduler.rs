@@ -82,6 +82,11 @@ pub fn current() -> Arc<Thread> {
     CURRENT.lock().clone().expect("a thread runs")
 }
 
+/// The memory of the program whose thread runs, if one does.
+pub fn current_space() -> Option<Arc<AddressSpace>> {
+    CURRENT.lock().as_ref()?.process.space()
+}
+
 /// Lets others run first.
 pub fn yield_now() {
     leave(&current());

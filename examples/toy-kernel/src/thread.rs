@@ -1,19 +1,17 @@
 //! A thread: its registers' loop between user mode and the kernel, and what seccomp knows of it.
 
-use alloc::alloc::{Layout, alloc_zeroed, dealloc};
 use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
 use core::fmt;
-use core::ptr::NonNull;
 use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 
 use seccomp_kernel::notify::{Interrupt, Wait};
 use seccomp_kernel::{self as seccomp, ThreadState};
 use spin::Mutex;
 
-use crate::arch::{Context, Fpu, KernelStack, Trap};
-use crate::memory::frame::PAGE;
-use crate::memory::{self, OutOfMemory};
+use crate::arch::{Context, Fpu, Trap};
+use crate::memory::OutOfMemory;
+use crate::memory::stack::Stack;
 use crate::process::{Process, Status};
 use crate::signal::{self, Info};
 use crate::syscall::Outcome;
@@ -61,9 +59,7 @@ impl Thread {
         seccomp: ThreadState,
         context: Context,
     ) -> Result<Self, OutOfMemory> {
-        let stack = Stack::new()?;
-        // SAFETY: the stack is new, and this thread's alone.
-        let place = unsafe { KernelStack::prepare(stack.end(), life) };
+        let (stack, place) = Stack::new(life)?;
         Ok(Self {
             tid,
             process,
@@ -186,43 +182,5 @@ fn end(thread: &Arc<Thread>, status: Status) {
     drop(left);
     if last {
         process.leave(status);
-    }
-}
-
-/// Memory for a kernel stack, with a page below it that nothing can access.
-struct Stack(NonNull<u8>);
-
-/// Bytes of a kernel stack, the inaccessible page included.
-const STACK: usize = 32 * PAGE;
-
-const LAYOUT: Layout = match Layout::from_size_align(STACK, PAGE) {
-    Ok(layout) => layout,
-    Err(_) => unreachable!(),
-};
-
-// SAFETY: it owns its memory.
-unsafe impl Send for Stack {}
-// SAFETY: nobody reaches the memory through it but the thread whose stack it is.
-unsafe impl Sync for Stack {}
-
-impl Stack {
-    fn new() -> Result<Self, OutOfMemory> {
-        // SAFETY: the layout has a size.
-        let stack = unsafe { alloc_zeroed(LAYOUT) };
-        let stack = NonNull::new(stack).map(Self).ok_or(OutOfMemory)?;
-        memory::protect(stack.0.as_ptr().expose_provenance(), PAGE, None);
-        Ok(stack)
-    }
-
-    fn end(&self) -> *mut usize {
-        self.0.as_ptr().wrapping_add(STACK).cast()
-    }
-}
-
-impl Drop for Stack {
-    fn drop(&mut self) {
-        memory::protect(self.0.as_ptr().expose_provenance(), PAGE, Some(memory::page_table::Access::Write));
-        // SAFETY: allocated so; the thread has ended, and all of it is accessible again.
-        unsafe { dealloc(self.0.as_ptr(), LAYOUT) };
     }
 }

@@ -70,33 +70,33 @@ static void with_handler(void)
 	only_process();
 }
 
+static volatile int first_lives = 1;
+
 static void exits_later(void *unused)
 {
-	await(&turn, 1);
-	pause_for(20);
+	await(&first_lives, 0);
 	call(SYS_exit_group, 5);
 }
 
 /* The first thread dies; another ends the process. */
 static void leader(void)
 {
+	call(SYS_set_tid_address, &first_lives);
 	start(&one, exits_later, 0);
 	on_call(SYS_getuid, RET_KILL_THREAD, 0);
-	signal_to(&turn, 1);
 	calls((void *)SYS_getuid);
 }
 
 static void ends(void *unused)
 {
-	await(&turn, 1);
-	pause_for(20);
+	await(&first_lives, 0);
 }
 
 static void leader_and_the_rest_end(void)
 {
+	call(SYS_set_tid_address, &first_lives);
 	start(&one, ends, 0);
 	on_call(SYS_getuid, RET_KILL_THREAD, 0);
-	signal_to(&turn, 1);
 	calls((void *)SYS_getuid);
 }
 

@@ -58,18 +58,22 @@ static void handler(int signal, struct siginfo *info, uint64_t *context)
 static void returns(void)
 {
 	char byte;
-	int fds[2];
+	int fds[2], ready[2];
 	long me = call(SYS_getpid);
 
 	call(SYS_pipe2, fds, 0);
+	call(SYS_pipe2, ready, 0);
 	handle(SIGUSR1, handler, 0);
 	long child = fork();
 	if (child == 0) {
-		pause_for(20);
+		call(SYS_read, ready[0], &byte, 1);
+		/* Until it waits. */
+		pause_for(100);
 		call(SYS_kill, me, SIGUSR1);
 		quit(0);
 	}
 	enter();
+	call(SYS_write, ready[1], "", 1);
 	show("interrupted", call(SYS_read, fds[0], &byte, 1));
 	call(SYS_exit, 9);
 }

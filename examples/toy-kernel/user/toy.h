@@ -8,14 +8,15 @@
 enum { SYS_read = 0, SYS_write = 1, SYS_close = 3, SYS_mmap = 9, SYS_mprotect = 10, SYS_munmap = 11, SYS_brk = 12,
        SYS_rt_sigaction = 13, SYS_rt_sigprocmask = 14, SYS_rt_sigreturn = 15, SYS_ioctl = 16, SYS_sched_yield = 24,
        SYS_nanosleep = 35, SYS_getpid = 39, SYS_clone = 56, SYS_exit = 60, SYS_wait4 = 61, SYS_kill = 62,
-       SYS_getuid = 102, SYS_setuid = 105, SYS_getppid = 110, SYS_prctl = 157, SYS_gettid = 186, SYS_futex = 202,
+       SYS_getuid = 102, SYS_setuid = 105, SYS_getppid = 110, SYS_personality = 135, SYS_prctl = 157, SYS_gettid = 186, SYS_futex = 202,
+       SYS_set_tid_address = 218,
        SYS_clock_gettime = 228, SYS_exit_group = 231, SYS_tgkill = 234, SYS_ppoll = 271, SYS_pipe2 = 293,
        SYS_seccomp = 317 };
 #define AUDIT_ARCH 0xc000003e
 #else
 enum { SYS_ioctl = 29, SYS_close = 57, SYS_pipe2 = 59, SYS_read = 63, SYS_write = 64, SYS_ppoll = 73, SYS_exit = 93,
-       SYS_exit_group = 94, SYS_futex = 98, SYS_nanosleep = 101, SYS_clock_gettime = 113, SYS_sched_yield = 124,
-       SYS_kill = 129, SYS_tgkill = 131, SYS_rt_sigaction = 134, SYS_rt_sigprocmask = 135, SYS_rt_sigreturn = 139,
+       SYS_exit_group = 94, SYS_set_tid_address = 96, SYS_futex = 98, SYS_nanosleep = 101, SYS_clock_gettime = 113, SYS_sched_yield = 124,
+       SYS_personality = 92, SYS_kill = 129, SYS_tgkill = 131, SYS_rt_sigaction = 134, SYS_rt_sigprocmask = 135, SYS_rt_sigreturn = 139,
        SYS_setuid = 146, SYS_prctl = 167, SYS_getpid = 172, SYS_getppid = 173, SYS_getuid = 174, SYS_gettid = 178,
        SYS_brk = 214, SYS_munmap = 215, SYS_clone = 220, SYS_mmap = 222, SYS_mprotect = 226, SYS_wait4 = 260,
        SYS_seccomp = 277 };

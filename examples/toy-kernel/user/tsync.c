@@ -4,7 +4,7 @@
 enum { THREADS = 4 };
 static struct thread threads[THREADS];
 static volatile int ready, go;
-static int diverges, is_strict;
+static int diverges, is_strict, strict_pipe[2];
 static volatile long seen[THREADS], privileges[THREADS], tids[THREADS];
 
 static void thread(void *argument)
@@ -19,6 +19,7 @@ static void thread(void *argument)
 	if (is_strict && i == 1) {
 		char byte;
 		call(SYS_seccomp, SET_MODE_STRICT, 0, 0);
+		call(SYS_write, strict_pipe[1], "", 1);
 		/* Nothing but reading can be done now. */
 		while (!go)
 			call(SYS_read, 0, &byte, 0);
@@ -38,8 +39,9 @@ static void synchronise(const char *what, unsigned flags)
 	int now;
 	while ((now = ready) != THREADS)
 		futex(&ready, 0, now);
+	char byte;
 	if (is_strict)
-		pause_for(20);
+		call(SYS_read, strict_pipe[0], &byte, 1);
 	long result = on_call(SYS_getppid, RET_ERRNO | (100 + flags), flags);
 	for (long i = 0; i < THREADS; i++)
 		if (result > 0 && tids[i] == result)
@@ -79,6 +81,7 @@ static void diverging(void)
 static void strict(void)
 {
 	is_strict = 1;
+	call(SYS_pipe2, strict_pipe, 0);
 	synchronise("one in strict mode", TSYNC);
 }
 

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use anyhow::{Context, Result, bail};
 
-use crate::{Machine, kernel_dir};
+use crate::{Machine, kernel_dir, profile};
 
 /// Where what is built goes.
 pub(crate) fn target_dir() -> PathBuf {
@@ -43,9 +43,9 @@ pub(crate) fn kernel(machine: Machine) -> Result<PathBuf> {
 
 /// The programs' files.
 pub(crate) fn programs(machine: Machine) -> Result<Vec<PathBuf>> {
-    static TURN: AtomicU32 = AtomicU32::new(0);
     let folder = target_dir().join("programs").join(machine.name());
     fs::create_dir_all(&folder).with_context(|| format!("{} cannot be made", folder.display()))?;
+    replace(&folder.join("docker_like.h"), |new| profile::write(new, machine))?;
     let mut programs = Vec::new();
     for entry in fs::read_dir(kernel_dir().join("user"))? {
         let source = entry?.path();
@@ -56,7 +56,7 @@ pub(crate) fn programs(machine: Machine) -> Result<Vec<PathBuf>> {
         let mut clang = Command::new("clang");
         clang.arg(format!("--target={}-linux-gnu", machine.name()));
         clang.args(["-std=gnu11", "-O2", "-Wall", "-Wextra", "-Werror"]);
-        clang.args(["-Wno-unused-function", "-Wno-unused-parameter"]);
+        clang.arg("-I").arg(&folder).args(["-Wno-unused-function", "-Wno-unused-parameter"]);
         clang.args([
             "-ffreestanding",
             "-fno-stack-protector",
@@ -68,15 +68,19 @@ pub(crate) fn programs(machine: Machine) -> Result<Vec<PathBuf>> {
         if machine == Machine::Riscv64 {
             clang.args(["-march=rv64gc", "-mabi=lp64d", "-mno-relax"]);
         }
-        // The old one may be running.
-        let new =
-            program.with_extension(format!("{}-{}", process::id(), TURN.fetch_add(1, Ordering::Relaxed)));
-        run(clang.arg("-o").arg(&new).arg(&source))?;
-        fs::rename(&new, &program).with_context(|| format!("{} cannot be replaced", program.display()))?;
+        replace(&program, |new| run(clang.arg("-o").arg(new).arg(&source)))?;
         programs.push(program);
     }
     programs.sort();
     Ok(programs)
+}
+
+/// Makes a file with `make` and then puts it at `path`, where the old one may be in use.
+fn replace(path: &Path, make: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
+    static TURN: AtomicU32 = AtomicU32::new(0);
+    let new = path.with_extension(format!("{}-{}", process::id(), TURN.fetch_add(1, Ordering::Relaxed)));
+    make(&new)?;
+    fs::rename(&new, path).with_context(|| format!("{} cannot be replaced", path.display()))
 }
 
 /// Whether rustup has the target, or can get it.

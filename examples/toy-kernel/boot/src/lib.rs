@@ -2,6 +2,7 @@
 
 mod archive;
 mod compile;
+mod profile;
 
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
@@ -11,12 +12,13 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
+use seccomp_kernel::Arch;
 
 /// The programs that say the same on Linux.
 pub const PROGRAMS: [&str; 7] = ["filter", "trap", "kill", "strict", "tsync", "fork", "notify"];
 
 /// How long a machine may take from its first line to its last.
-const LIMIT: Duration = Duration::from_secs(120);
+pub const LIMIT: Duration = Duration::from_secs(120);
 
 /// The machines that the kernel is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,6 +47,14 @@ impl Machine {
     /// The machine of a name.
     pub fn named(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|machine| machine.name() == name)
+    }
+
+    const fn entry(self) -> Arch {
+        match self {
+            Self::X86_64 => Arch::X86_64,
+            Self::Riscv64 => Arch::Riscv64,
+            Self::Aarch64 => Arch::Aarch64,
+        }
     }
 
     const fn target(self) -> &'static str {
@@ -97,14 +107,14 @@ pub struct Built {
 
 impl Built {
     /// Runs these programs, each `NAME` or `NAME,ARGUMENT...`, one after another, and calls `line` with each line of
-    /// the serial console.
+    /// the serial console. It may take `limit`.
     ///
     /// The machine counts an instruction as a nanosecond and waits for nothing, so every run is the same.
     ///
     /// # Errors
     ///
     /// The machine did not get to its end in time.
-    pub fn boot(&self, programs: &[&str], mut line: impl FnMut(&str)) -> Result<()> {
+    pub fn boot(&self, programs: &[&str], limit: Duration, mut line: impl FnMut(&str)) -> Result<()> {
         let (emulator, machine) = self.machine.emulator();
         let mut child = Command::new(emulator)
             .args(machine)
@@ -130,7 +140,7 @@ impl Built {
                 }
             }
         });
-        let deadline = Instant::now() + LIMIT;
+        let deadline = Instant::now() + limit;
         let mut last = String::new();
         let ended = loop {
             match lines.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
@@ -150,7 +160,7 @@ impl Built {
         match ended {
             true if last == "kernel: done" => Ok(()),
             true => bail!("{} ended with: {last}", self.machine.name()),
-            false => bail!("{} did not end in {LIMIT:?}; its last line: {last}", self.machine.name()),
+            false => bail!("{} did not end in {limit:?}; its last line: {last}", self.machine.name()),
         }
     }
 }

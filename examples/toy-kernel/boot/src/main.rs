@@ -4,7 +4,7 @@ use std::env;
 use std::io::{self, Write};
 
 use anyhow::{Result, anyhow};
-use toy_kernel_boot::{Machine, PROGRAMS};
+use toy_kernel_boot::{LIMIT, Machine, PROGRAMS};
 
 fn main() -> Result<()> {
     let mut args = env::args().skip(1);
@@ -20,7 +20,7 @@ fn main() -> Result<()> {
     }
     for machine in machines {
         let programs: Vec<&str> = programs.iter().map(String::as_str).collect();
-        machine.build()?.boot(&programs, |line| {
+        machine.build()?.boot(&programs, LIMIT, |line| {
             // What reads it may have gone.
             let _ = writeln!(io::stdout(), "{line}");
         })?;

@@ -11,7 +11,7 @@ use spin::Mutex;
 
 use super::frame::{Frame, PAGE};
 use super::page_table::{Access, Leaf, Owner, PageTable};
-use super::{OutOfMemory, kernel};
+use super::{OutOfMemory, Walk, kernel};
 use crate::arch::{SIGRETURN, paging};
 
 /// Where user memory ends, on every machine here.
@@ -198,6 +198,11 @@ impl AddressSpace {
     pub unsafe fn enter(&self) {
         // SAFETY: the caller promises it.
         unsafe { self.0.lock().table.activate() };
+    }
+
+    /// What a walk through its page table finds.
+    pub fn walk(&self) -> Walk {
+        Walk::through(&self.0.lock().table)
     }
 
     /// User mode sees nothing.

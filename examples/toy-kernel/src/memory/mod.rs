@@ -4,6 +4,9 @@
 pub mod address_space;
 pub mod frame;
 pub mod page_table;
+pub mod stack;
+
+use core::{ptr, slice};
 
 use buddy_system_allocator::LockedHeap;
 use spin::{Mutex, Once};
@@ -152,6 +155,13 @@ pub fn protect(address: usize, len: usize, access: Option<Access>) {
     }
 }
 
+/// What the boot loader put into memory, as long as the kernel runs.
+pub fn boot_module(range: Range) -> &'static [u8] {
+    let start = ptr::with_exposed_provenance(virtual_address(range.start));
+    // SAFETY: the boot loader put it there, it is mapped, and `init` gives these pages to nobody.
+    unsafe { slice::from_raw_parts(start, range.end - range.start) }
+}
+
 /// Bytes that are allocated now.
 pub fn in_use() -> usize {
     HEAP.lock().stats_alloc_actual()
@@ -172,7 +182,7 @@ impl Walk {
     /// Walks `table`, page by page.
     pub fn through(table: &PageTable) -> Self {
         let mut walk = Self::default();
-        table.for_each(&mut |_, bits: Bits| {
+        table.for_each(&mut |bits: Bits| {
             walk.pages += 1;
             walk.executable += usize::from(bits.kernel_execute);
             walk.both += usize::from(bits.write && (bits.kernel_execute || bits.user_execute));

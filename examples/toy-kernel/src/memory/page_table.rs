@@ -5,7 +5,7 @@ use core::ptr;
 
 use super::frame::{Frame, PAGE};
 use super::{OutOfMemory, kernel, virtual_address};
-use crate::arch::paging::{self, ADDRESS_BITS, LEVELS, SHARES_KERNEL, USER_ENTRIES};
+use crate::arch::paging::{self, LEVELS, SHARES_KERNEL, USER_ENTRIES};
 
 const ENTRIES: usize = 512;
 
@@ -112,9 +112,10 @@ impl PageTable {
         write(slot(table, index(address, 0)), leaf.map_or(0, paging::leaf));
     }
 
-    /// Calls `f` with each page that is mapped.
-    pub fn for_each(&self, f: &mut dyn FnMut(usize, Bits)) {
-        walk(self.root.physical(), LEVELS - 1, 0, f);
+    /// Calls `f` with each page that it maps, without what it shares.
+    pub fn for_each(&self, f: &mut dyn FnMut(Bits)) {
+        let entries = if self.owner == Owner::User { USER_ENTRIES } else { ENTRIES };
+        walk(self.root.physical(), LEVELS - 1, entries, f);
     }
 
     /// Makes it the one in use.
@@ -138,17 +139,15 @@ impl Drop for PageTable {
     }
 }
 
-fn walk(table: usize, level: usize, base: usize, f: &mut dyn FnMut(usize, Bits)) {
-    for index in 0..ENTRIES {
+fn walk(table: usize, level: usize, entries: usize, f: &mut dyn FnMut(Bits)) {
+    for index in 0..entries {
         let entry = read(slot(table, index));
-        let address = base | index << shift(level);
         if level > 0 {
             if let Some(next) = paging::next(entry) {
-                walk(next, level - 1, address, f);
+                walk(next, level - 1, ENTRIES, f);
             }
         } else if let Some(bits) = paging::decode(entry) {
-            let unused = usize::BITS as usize - ADDRESS_BITS;
-            f((address << unused).cast_signed().wrapping_shr(unused as u32).cast_unsigned(), bits);
+            f(bits);
         }
     }
 }

@@ -15,9 +15,6 @@ pub const USER_ENTRIES: usize = 512;
 /// Whether each table has the kernel's part too.
 pub const SHARES_KERNEL: bool = false;
 
-/// Bits of a virtual address that are used.
-pub const ADDRESS_BITS: usize = 39;
-
 const VALID: u64 = 1 << 0;
 const TABLE_OR_PAGE: u64 = 1 << 1;
 const DEVICE: u64 = 1 << 2;

@@ -16,9 +16,6 @@ pub const USER_ENTRIES: usize = 256;
 /// Whether each table has the kernel's part too.
 pub const SHARES_KERNEL: bool = true;
 
-/// Bits of a virtual address that are used; what is above repeats the highest.
-pub const ADDRESS_BITS: usize = 48;
-
 const PRESENT: u64 = 1 << 0;
 const WRITABLE: u64 = 1 << 1;
 const USER: u64 = 1 << 2;
