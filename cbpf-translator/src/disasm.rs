@@ -179,6 +179,25 @@ impl fmt::Display for EbpfListing<'_> {
     }
 }
 
+/// What one instruction of an eBPF program does, as [`EbpfListing`] says it.
+#[derive(Clone, Copy, Debug)]
+pub struct EbpfInsn<'a> {
+    /// The program.
+    pub program: &'a [Insn],
+    /// The index of the instruction.
+    pub pc: usize,
+}
+
+impl fmt::Display for EbpfInsn<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let next = self.pc.checked_add(1).and_then(|next| self.program.get(next));
+        match self.program.get(self.pc) {
+            Some(insn) => write_ebpf(f, *insn, next.copied()),
+            None => f.write_str("(no instruction)"),
+        }
+    }
+}
+
 fn write_bytes(f: &mut fmt::Formatter<'_>, pc: usize, insn: &Insn) -> fmt::Result {
     write!(f, "{pc:>5}: ")?;
     insn.to_le_bytes().iter().try_for_each(|byte| write!(f, "{byte:02x} "))?;

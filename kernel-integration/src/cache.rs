@@ -53,9 +53,10 @@ impl fmt::Display for SeccompCache<'_> {
         for entry in self.entries {
             for nr in 0..NR_SYSCALLS {
                 let allowed = entry.uprobe_calls().contains(&nr)
-                    || newest
-                        .newest_first()
-                        .all(|filter| always_allows(filter.program().program().insns(), *entry, nr));
+                    || newest.newest_first().all(|filter| {
+                        let program = filter.program().classic();
+                        program.is_some_and(|program| always_allows(program.insns(), *entry, nr))
+                    });
                 let status = if allowed { "ALLOW" } else { "FILTER" };
                 writeln!(f, "{} {nr} {status}", name(*entry))?;
             }

@@ -7,10 +7,11 @@ use alloc::vec::Vec;
 
 use cbpf_translator::OutOfMemory;
 use cbpf_translator::seccomp::RET_ALLOW;
-use seccomp_runtime::{Loaded, NUMBERS, Planned};
+use seccomp_runtime::{NUMBERS, Planned};
 
 use crate::action;
 use crate::filter::Filter;
+use crate::program::Program;
 
 /// The decisions about the calls of one entry.
 #[derive(Debug)]
@@ -75,7 +76,7 @@ impl Table {
     }
 
     /// Fills in what `program` decides on top of `parent`, as filter number `index`. Allocates nothing.
-    pub(crate) fn fill(&mut self, program: &Loaded, index: u16, log: bool, parent: Option<&Filter>) {
+    pub(crate) fn fill(&mut self, program: &Program, index: u16, log: bool, parent: Option<&Filter>) {
         let arch = self.arch;
         let older = parent.map(|parent| parent.table(arch));
         for (nr, row) in (0i32..).zip(&mut self.rows) {

@@ -1,6 +1,6 @@
 //! A system call entry from its registers to what becomes of it: evaluation, and whom filters want asked.
 
-use seccomp_runtime::SeccompData;
+use seccomp_runtime::{HelperHost, SeccompData};
 
 use crate::audit::{LogEntry, LogMask};
 use crate::evaluate::{Decision, NOBODY_ANSWERS, Pass, Verdict, evaluate};
@@ -12,6 +12,11 @@ use crate::state::ThreadState;
 pub trait Entry {
     /// The call as the registers have it now.
     fn data(&mut self) -> SeccompData;
+
+    /// What extensions ask about the thread; see [`evaluate`].
+    fn helper_host(&self) -> Option<&dyn HelperHost> {
+        None
+    }
 
     /// If a tracer with PTRACE_O_TRACESECCOMP is attached, stops for it with PTRACE_EVENT_SECCOMP and this
     /// message. The return register holds ENOSYS meanwhile.
@@ -53,7 +58,7 @@ pub fn enter(state: &ThreadState, logged: LogMask, entry: &mut impl Entry) -> De
     let mut data = entry.data();
     let mut pass = Pass::Entry;
     loop {
-        let decision = evaluate(state, &data, pass, logged);
+        let decision = evaluate(state, &data, pass, logged, entry.helper_host());
         let verdict = match decision.verdict {
             Verdict::Trace { message } => match entry.trace(message) {
                 Traced::NoTracer => NOBODY_ANSWERS,

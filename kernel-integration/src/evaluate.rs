@@ -1,7 +1,7 @@
 //! A system call and a thread's state in, a verdict out (`__secure_computing`).
 
 use cbpf_translator::seccomp::{RET_ACTION_FULL, RET_ALLOW, RET_KILL_PROCESS, RET_KILL_THREAD};
-use seccomp_runtime::SeccompData;
+use seccomp_runtime::{HelperHost, SeccompData};
 
 use crate::action::{self, Action};
 use crate::arch::Arch;
@@ -103,12 +103,22 @@ const PROCEED: Decision = Decision { verdict: Verdict::Proceed, value: RET_ALLOW
 /// Whatever is missing or broken denies: filter mode without a filter, a failing engine and an action that
 /// Linux does not know kill the process. A thread that a verdict kills is [`Mode::Dead`] from then on.
 ///
-/// Takes no lock, counts no reference, and allocates only if a filter runs on rbpf's interpreter.
-pub fn evaluate(state: &ThreadState, data: &SeccompData, pass: Pass, logged: LogMask) -> Decision {
+/// `host` is what extensions ask; without one they kill the process. A kernel that takes none
+/// ([`Kernel::extension_rights`](crate::Kernel::extension_rights)) has none.
+///
+/// Takes no lock, counts no reference, and allocates only if a filter runs on rbpf's interpreter. (Extensions take the
+/// locks of their maps.)
+pub fn evaluate(
+    state: &ThreadState,
+    data: &SeccompData,
+    pass: Pass,
+    logged: LogMask,
+    host: Option<&dyn HelperHost>,
+) -> Decision {
     match state.mode() {
         Mode::Disabled => PROCEED,
         Mode::Strict => strict(state, data, logged),
-        Mode::Filter => filtered(state, data, pass, logged),
+        Mode::Filter => filtered(state, data, pass, logged, host),
         // It was told to die and calls again: Linux warns and sends SIGKILL.
         Mode::Dead => {
             Decision { verdict: Verdict::KillStrict, value: RET_KILL_THREAD, filter: None, log: None }
@@ -127,10 +137,16 @@ fn strict(state: &ThreadState, data: &SeccompData, logged: LogMask) -> Decision 
 }
 
 /// `__seccomp_filter`.
-fn filtered(state: &ThreadState, data: &SeccompData, pass: Pass, logged: LogMask) -> Decision {
+fn filtered(
+    state: &ThreadState,
+    data: &SeccompData,
+    pass: Pass,
+    logged: LogMask,
+    host: Option<&dyn HelperHost>,
+) -> Decision {
     let nobody = Decided { value: RET_KILL_PROCESS, winner: 0, log: false };
     let Decided { value, winner, log: requested } =
-        state.filter().map_or(nobody, |newest| decide(newest, data));
+        state.filter().map_or(nobody, |newest| decide(newest, data, host));
     let action = Action::of(value);
     // Nearly every call, and never logged.
     if action == Action::Allow {
@@ -164,9 +180,9 @@ fn filtered(state: &ThreadState, data: &SeccompData, pass: Pass, logged: LogMask
 
 /// What a stack of filters decides.
 #[inline]
-fn decide(newest: &Filter, data: &SeccompData) -> Decided {
+fn decide(newest: &Filter, data: &SeccompData, host: Option<&dyn HelperHost>) -> Decided {
     newest.decided(data).unwrap_or_else(|| {
-        let (value, winner) = combine(newest, data);
+        let (value, winner) = combine(newest, data, host);
         Decided { value, winner: winner.map_or(0, Filter::index), log: winner.is_some_and(Filter::logs) }
     })
 }
@@ -174,10 +190,16 @@ fn decide(newest: &Filter, data: &SeccompData) -> Decided {
 /// The return value of a stack of filters, and the filter it is from, `None` if all allow.
 ///
 /// Every filter runs, the newest first, and the answer counts that is [`strictest`] (`seccomp_run_filters`).
-pub fn combine<'f>(newest: &'f Filter, data: &SeccompData) -> (u32, Option<&'f Filter>) {
+///
+/// So a filter, extension or not, can make the answer stricter than that of the others, and never looser.
+pub fn combine<'f>(
+    newest: &'f Filter,
+    data: &SeccompData,
+    host: Option<&dyn HelperHost>,
+) -> (u32, Option<&'f Filter>) {
     let mut winner = (RET_ALLOW, None);
     for filter in newest.newest_first() {
-        let value = filter.program().run(data);
+        let value = filter.program().run(data, host);
         if action::precedence(value) < action::precedence(winner.0) {
             winner = (value, Some(filter));
         }

@@ -4,13 +4,14 @@ use alloc::vec::Vec;
 use core::iter;
 use core::ptr;
 
+use seccomp_runtime::SeccompData;
 use seccomp_runtime::translator::OutOfMemory;
-use seccomp_runtime::{Loaded, SeccompData};
 
 use crate::arch::Arch;
 use crate::decided::{Decided, Table};
 use crate::denials::Denials;
 use crate::kernel::Listener;
+use crate::program::Program;
 use crate::sync::{Arc, AtomicU32, Ordering};
 use crate::uapi::{MAX_INSNS_PER_PATH, PATH_PENALTY};
 
@@ -22,7 +23,9 @@ use crate::uapi::{MAX_INSNS_PER_PATH, PATH_PENALTY};
 /// threads that it decides for keep it in use (`users`). A zombie does the first and not the second.
 #[derive(Debug)]
 pub struct Filter {
-    program: Loaded,
+    program: Program,
+    /// Whether this node or one of its ancestors is an extension.
+    has_extensions: bool,
     log: bool,
     listener: Option<Arc<dyn Listener>>,
     denials: Option<Denials>,
@@ -73,16 +76,26 @@ impl Detached {
     /// # Errors
     ///
     /// There is no memory for the tables of what is decided.
-    pub(crate) fn new(program: Loaded, settings: Settings) -> Result<Self, OutOfMemory> {
+    pub(crate) fn new(program: Program, settings: Settings) -> Result<Self, OutOfMemory> {
         let Settings { log, exempts_uprobes, denials, listener } = settings;
         let mut tables = Vec::new();
-        for arch in program.planned_arches() {
+        for arch in program.planned_arches()? {
             tables.try_reserve(1).map_err(|_| OutOfMemory)?;
             tables.push(Table::nothing(arch)?);
         }
         let users = AtomicU32::new(0);
-        let node =
-            Filter { program, log, listener, denials, parent: None, path_cost: 0, count: 0, users, tables };
+        let node = Filter {
+            has_extensions: program.extension().is_some(),
+            program,
+            log,
+            listener,
+            denials,
+            parent: None,
+            path_cost: 0,
+            count: 0,
+            users,
+            tables,
+        };
         Ok(Self { node: Arc::new(node), exempts_uprobes })
     }
 
@@ -98,7 +111,7 @@ impl Detached {
         if node.listener.is_some() && parent.as_ref().is_some_and(|parent| parent.is_listened_to()) {
             return Err(AttachError::Busy);
         }
-        let length = below.saturating_add(node.program.translated_len());
+        let length = below.saturating_add(node.program.insns_len());
         if length > MAX_INSNS_PER_PATH {
             return Err(AttachError::PathTooLong);
         }
@@ -108,6 +121,7 @@ impl Detached {
                 entry.uprobe_calls().iter().for_each(|nr| table.exempt(*nr));
             }
         }
+        node.has_extensions |= parent.as_ref().is_some_and(|parent| parent.has_extensions);
         node.parent = parent;
         node.path_cost = length.saturating_add(PATH_PENALTY);
         node.count = index.saturating_add(1);
@@ -117,8 +131,13 @@ impl Detached {
 
 impl Filter {
     /// The loaded program.
-    pub fn program(&self) -> &Loaded {
+    pub fn program(&self) -> &Program {
         &self.program
+    }
+
+    /// Whether this filter or one of its ancestors is an extension.
+    pub(crate) const fn has_extensions(&self) -> bool {
+        self.has_extensions
     }
 
     /// Whether it was installed with `SECCOMP_FILTER_FLAG_LOG`.

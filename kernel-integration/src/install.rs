@@ -6,12 +6,14 @@ use core::fmt;
 
 use cbpf_translator::cbpf::MAX_INSNS;
 use cbpf_translator::{CheckError, Checked, OutOfMemory, SockFilter, check};
-use seccomp_runtime::Loaded;
+use seccomp_runtime::{Extension, Loaded};
 
 use crate::arch::Arch;
 use crate::denials::Denials;
+use crate::extension::{self, ExtensionError};
 use crate::filter::{AttachError, Detached, Settings};
 use crate::kernel::{Fault, GroupLock, Interrupted, Kernel, ListenerError, NewListener, Thread};
+use crate::program::Program;
 use crate::tsync;
 use crate::uapi::{FilterFlags, SockFprog};
 
@@ -42,6 +44,8 @@ pub enum InstallError {
     NullProgram,
     /// The program is not one that seccomp takes.
     Program(CheckError),
+    /// The extension is refused.
+    Extension(ExtensionError),
     /// There is no memory.
     OutOfMemory,
     /// There is no listener to be had.
@@ -61,7 +65,8 @@ pub enum InstallError {
 
 /// Installs the filter that `fprog` (a user address) describes for the calling thread, and with
 /// [`FilterFlags::TSYNC`] for all threads of its process. `entry` is the entry the call came through; it
-/// says how wide the pointers of `sock_fprog` are.
+/// says how wide the pointers of `sock_fprog` are. With [`FilterFlags::EXTENSION`], `fprog` is that of a
+/// [`SeccompExtension`](crate::uapi::SeccompExtension).
 ///
 /// All or nothing: an error, or [`Installed::Diverged`], leaves every thread as it was. Allocates, reads user
 /// memory and calls [`Kernel::exec_memory`] and [`Kernel::new_listener`] before it takes the group's lock.
@@ -77,6 +82,12 @@ pub fn install<K: Kernel>(
 ) -> Result<Installed, InstallError> {
     let known = FilterFlags::from_bits(flags).filter(|flags| flags.agree());
     let flags = known.ok_or(InstallError::Flags(flags))?;
+    if flags.contains(FilterFlags::EXTENSION) {
+        // To whom may not have them, they do not exist.
+        let rights = kernel.extension_rights().ok_or(InstallError::Flags(flags.bits()))?;
+        check_right(kernel)?;
+        return attach_extension(kernel, extension::read(kernel, &rights, fprog)?, flags);
+    }
     let program = read_program(kernel, entry, fprog)?;
     attach(kernel, check(program)?, flags)
 }
@@ -93,8 +104,33 @@ pub fn attach<K: Kernel>(
     flags: FilterFlags,
 ) -> Result<Installed, InstallError> {
     let memory = kernel.exec_memory();
-    let arches = kernel.planned_entries().iter().map(|entry| entry.audit_arch());
-    let loaded = Loaded::load(program, kernel.engine(), memory)?.planned(arches, memory)?;
+    let loaded = Loaded::load(program, kernel.engine(), memory)?.planned(planned_arches(kernel), memory)?;
+    attach_program(kernel, Program::Classic(loaded), flags)
+}
+
+/// As [`attach`], with an eBPF filter that the kernel itself has loaded. Its maps have their first contents.
+///
+/// # Errors
+///
+/// As [`attach`].
+pub fn attach_extension<K: Kernel>(
+    kernel: &K,
+    extension: Extension,
+    flags: FilterFlags,
+) -> Result<Installed, InstallError> {
+    let extension = extension.planned(planned_arches(kernel))?;
+    attach_program(kernel, Program::Extension(extension), flags)
+}
+
+fn planned_arches<K: Kernel>(kernel: &K) -> impl Iterator<Item = u32> {
+    kernel.planned_entries().iter().map(|entry| entry.audit_arch())
+}
+
+fn attach_program<K: Kernel>(
+    kernel: &K,
+    program: Program,
+    flags: FilterFlags,
+) -> Result<Installed, InstallError> {
     let denials = kernel.counts_denials().then(|| Denials::new(kernel.planned_entries())).transpose()?;
     let wait_killable = flags.contains(FilterFlags::WAIT_KILLABLE_RECV);
     let new_listener = flags.contains(FilterFlags::NEW_LISTENER).then(|| kernel.new_listener(wait_killable));
@@ -105,7 +141,7 @@ pub fn attach<K: Kernel>(
         denials,
         listener: new_listener.as_ref().map(NewListener::listener),
     };
-    let mut node = Detached::new(loaded, settings)?;
+    let mut node = Detached::new(program, settings)?;
 
     let tsync = flags.contains(FilterFlags::TSYNC);
     let allow_speculation = flags.contains(FilterFlags::SPEC_ALLOW);
@@ -135,6 +171,11 @@ pub fn attach<K: Kernel>(
     })
 }
 
+/// Whether the caller may install any filter.
+fn check_right<K: Kernel>(kernel: &K) -> Result<(), InstallError> {
+    if kernel.current().no_new_privs() || kernel.may_install() { Ok(()) } else { Err(InstallError::Denied) }
+}
+
 /// Copies the program in: the checks of its length and of the caller's right come before its memory is
 /// touched (`seccomp_prepare_user_filter`, `seccomp_prepare_filter`).
 fn read_program<K: Kernel>(kernel: &K, entry: Arch, fprog: u64) -> Result<Vec<SockFilter>, InstallError> {
@@ -143,28 +184,36 @@ fn read_program<K: Kernel>(kernel: &K, entry: Arch, fprog: u64) -> Result<Vec<So
     if len == 0 || len > MAX_INSNS {
         return Err(InstallError::Length(fprog.len));
     }
-    if !kernel.current().no_new_privs() && !kernel.may_install() {
-        return Err(InstallError::Denied);
-    }
+    check_right(kernel)?;
     if fprog.filter == 0 {
         return Err(InstallError::NullProgram);
     }
     let mut insns = Vec::new();
     insns.try_reserve_exact(len).map_err(|_| InstallError::OutOfMemory)?;
-    // Piece by piece, so that the copy needs no second buffer of the program's size.
-    let mut buffer = [0; 64 * SockFilter::SIZE];
-    let mut address = fprog.filter;
-    let mut left = len.saturating_mul(SockFilter::SIZE);
+    read_each(kernel, fprog.filter, len, |insn| insns.push(SockFilter::from_ne_bytes(insn)))?;
+    Ok(insns)
+}
+
+/// Calls `part` with each of `count` things of `SIZE` bytes that are one behind the other in user memory.
+pub(crate) fn read_each<K: Kernel, const SIZE: usize>(
+    kernel: &K,
+    mut address: u64,
+    count: usize,
+    mut part: impl FnMut([u8; SIZE]),
+) -> Result<(), Fault> {
+    // Piece by piece, so that the copy needs no second buffer.
+    let mut buffer = [0; 512];
+    let mut left = count;
     while left > 0 {
-        let now = left.min(buffer.len());
-        let part = buffer.get_mut(..now).unwrap_or_default();
-        kernel.read_user(address, part)?;
-        insns.extend(part.as_chunks().0.iter().copied().map(SockFilter::from_ne_bytes));
-        // A program that runs past the end of the address space cannot be read.
-        address = address.checked_add(now as u64).ok_or(InstallError::Fault)?;
+        let now = left.min(buffer.len().checked_div(SIZE).unwrap_or(0)).max(1);
+        let piece = buffer.get_mut(..now.saturating_mul(SIZE)).ok_or(Fault)?;
+        kernel.read_user(address, piece)?;
+        piece.as_chunks().0.iter().copied().for_each(&mut part);
+        // What runs past the end of the address space cannot be read.
+        address = address.checked_add(piece.len() as u64).ok_or(Fault)?;
         left = left.saturating_sub(now);
     }
-    Ok(insns)
+    Ok(())
 }
 
 fn read_fprog<K: Kernel>(kernel: &K, entry: Arch, address: u64) -> Result<SockFprog, Fault> {
@@ -224,6 +273,7 @@ impl fmt::Display for InstallError {
             Self::Denied => f.write_str("neither no_new_privs nor CAP_SYS_ADMIN"),
             Self::NullProgram => f.write_str("the pointer to the program is null"),
             Self::Program(error) => error.fmt(f),
+            Self::Extension(error) => error.fmt(f),
             Self::OutOfMemory => OutOfMemory.fmt(f),
             Self::Listener(error) => error.fmt(f),
             Self::Interrupted => Interrupted.fmt(f),

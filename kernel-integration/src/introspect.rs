@@ -48,6 +48,8 @@ pub enum IntrospectError {
     Mode,
     /// It does not have that many filters.
     NoFilter,
+    /// The filter is an extension, which has no classic program.
+    NotClassic,
 }
 
 /// `struct seccomp_metadata`: two words, the filter's index and its flags.
@@ -67,8 +69,6 @@ impl Request {
     /// Serves the request of the calling thread, which traces the stopped thread that has `target`. `sys_admin`
     /// is whether the caller has CAP_SYS_ADMIN in the initial user namespace. The value to return is the number
     /// of instructions, or the bytes of metadata that were written.
-    ///
-    /// Every filter here has its classic program, so there is no EMEDIUMTYPE.
     ///
     /// # Errors
     ///
@@ -102,7 +102,7 @@ fn filter_at(target: &ThreadState, index: u64) -> Result<&Filter, IntrospectErro
 /// `seccomp_get_filter`.
 fn get_filter<K: Kernel>(kernel: &K, filter: &Filter, program: u64) -> Result<u64, IntrospectError> {
     const AT_ONCE: usize = 64;
-    let insns = filter.program().program().insns();
+    let insns = filter.program().classic().ok_or(IntrospectError::NotClassic)?.insns();
     if program != 0 {
         let mut address = program;
         for part in insns.chunks(AT_ONCE) {
@@ -173,6 +173,7 @@ impl fmt::Display for IntrospectError {
             Self::Fault => Fault.fmt(f),
             Self::Mode => f.write_str("the thread is not in filter mode"),
             Self::NoFilter => f.write_str("the thread does not have that many filters"),
+            Self::NotClassic => f.write_str("the filter has no classic program"),
         }
     }
 }
@@ -192,6 +193,7 @@ impl From<IntrospectError> for Errno {
             IntrospectError::Size | IntrospectError::Mode => Self::EINVAL,
             IntrospectError::Fault => Self::EFAULT,
             IntrospectError::NoFilter => Self::ENOENT,
+            IntrospectError::NotClassic => Self::EMEDIUMTYPE,
         }
     }
 }

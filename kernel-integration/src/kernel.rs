@@ -9,6 +9,7 @@ use core::ops::ControlFlow;
 use seccomp_runtime::{EngineKind, ExecMemory};
 
 use crate::arch::Arch;
+use crate::extension::ExtensionRights;
 use crate::state::ThreadState;
 use crate::sync::Arc;
 
@@ -67,6 +68,16 @@ pub trait Kernel {
     /// machine has, each once. Each costs a few KiB a filter; none switches it off. Naming [`Arch::X32`] is
     /// of no use: its calls look like those of [`Arch::X86_64`] with large numbers, which run the whole filter.
     fn planned_entries(&self) -> &[Arch];
+
+    /// What the caller may install as an extension, an eBPF filter ([`FilterFlags::EXTENSION`](crate::uapi::FilterFlags::EXTENSION)), beyond having
+    /// no_new_privs or the right to install filters. `None`, the default, and the flag is as unknown as in Linux.
+    ///
+    /// A kernel that grants any gives [`evaluate`](crate::evaluate()) and [`enter`](crate::enter()) a
+    /// [`HelperHost`](seccomp_runtime::HelperHost), and tells extensions of tasks
+    /// ([`ThreadState::task_forked`], [`ThreadState::task_exited`]).
+    fn extension_rights(&self) -> Option<ExtensionRights<'_>> {
+        None
+    }
 
     /// A new listener of user notification, and a descriptor number of the caller taken for it.
     /// `wait_killable` is for [`Notifications::new`](crate::notify::Notifications::new).

@@ -23,6 +23,10 @@
 //! Around that: audit records ([`Record`], [`RateLimit`]), counters of what was denied ([`Denials`]), the
 //! sysctls ([`sysctl`]), and what debuggers and `/proc` are told ([`introspect`], [`SeccompCache`]).
 //!
+//! eBPF filters that people wrote, *extensions*, stack with classic ones ([`Program`], [`attach_extension`]). Users
+//! install them where the kernel says so ([`Kernel::extension_rights`]); what they ask is a
+//! [`HelperHost`](runtime::HelperHost) of the kernel's.
+//!
 //! User notification is a state machine without a kernel in it ([`notify`]). The kernel keeps it behind a lock,
 //! in a [`Listener`] that a filter and a descriptor share ([`Kernel::new_listener`]); [`enter()`] asks it to wait.
 
@@ -49,15 +53,18 @@ mod decided;
 mod denials;
 mod enter;
 mod evaluate;
+mod extension;
 mod filter;
 mod install;
 pub mod introspect;
 mod kernel;
 mod leaf;
 pub mod notify;
+mod program;
 mod rate_limit;
 mod record;
 mod state;
+mod storage;
 mod sync;
 pub mod syscall;
 pub mod sysctl;
@@ -71,12 +78,15 @@ pub use cache::{NR_SYSCALLS, SeccompCache};
 pub use denials::{Denials, Denied};
 pub use enter::{Entry, Notified, Traced, enter};
 pub use evaluate::{Decision, Pass, Sigsys, Verdict, combine, evaluate, strictest};
+pub use extension::{ExtensionError, ExtensionRights, MAX_EXTENSION_MAPS};
 pub use filter::Filter;
-pub use install::{InstallError, Installed, attach, install};
+pub use install::{InstallError, Installed, attach, attach_extension, install};
 pub use kernel::{
     Fault, GroupLock, Interrupted, Kernel, Listener, ListenerError, NewListener, Thread, ThreadGroup,
 };
+pub use program::Program;
 pub use rate_limit::RateLimit;
 pub use record::{AUDIT_SECCOMP, AUDIT_UNSET, Record, Untrusted};
 pub use seccomp_runtime as runtime;
 pub use state::{Exit, Mode, ThreadState};
+pub use storage::TaskIds;

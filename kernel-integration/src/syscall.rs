@@ -4,6 +4,7 @@ use syscalls::Errno;
 
 use crate::action::Action;
 use crate::arch::Arch;
+use crate::extension::ExtensionError;
 use crate::install::{InstallError, Installed, install};
 use crate::kernel::{Fault, GroupLock, Kernel, ListenerError, Thread};
 use crate::state::ModeConflict;
@@ -85,6 +86,8 @@ impl From<InstallError> for Errno {
             | InstallError::Program(_)
             | InstallError::Interrupted
             | InstallError::Mode => Self::EINVAL,
+            InstallError::Extension(ExtensionError::Copies) => Self::EOPNOTSUPP,
+            InstallError::Extension(_) => Self::EINVAL,
             InstallError::Fault => Self::EFAULT,
             InstallError::Denied => Self::EACCES,
             InstallError::OutOfMemory | InstallError::PathTooLong => Self::ENOMEM,

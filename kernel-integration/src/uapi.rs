@@ -57,6 +57,9 @@ bitflags! {
         const TSYNC_ESRCH = 1 << 4;
         /// Once a supervisor has received a call, its thread waits killably.
         const WAIT_KILLABLE_RECV = 1 << 5;
+        /// The filter is an extension, and the argument a [`SeccompExtension`]. Not Linux's; it exists for callers
+        /// with [`Kernel::extension_rights`](crate::Kernel::extension_rights) only.
+        const EXTENSION = 1 << 31;
     }
 }
 
@@ -99,4 +102,95 @@ impl SockFprog {
         let [l0, l1, _, _, p0, p1, p2, p3] = bytes;
         Self { len: u16::from_ne_bytes([l0, l1]), filter: u32::from_ne_bytes([p0, p1, p2, p3]) as u64 }
     }
+}
+
+bitflags! {
+    /// What an extension asks of the kernel.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+    pub struct ExtensionFlags: u32 {
+        /// It may only be installed where the call uses the copies of user memory that its helpers have made.
+        const RELIES_ON_COPIES = 1 << 0;
+    }
+}
+
+bitflags! {
+    /// How a map of an extension is made.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+    pub struct ExtensionMapFlags: u32 {
+        /// The program cannot write it (`BPF_F_RDONLY_PROG`).
+        const READ_ONLY = 1 << 7;
+        /// Once it has its first values, the kernel cannot write it.
+        const FROZEN = 1 << 29;
+        /// Task storage is that of thread groups, not of threads.
+        const THREAD_GROUP = 1 << 30;
+        /// A new task has a copy of its parent's storage.
+        const COPY = 1 << 31;
+    }
+}
+
+/// `struct seccomp_extension`: an eBPF filter. The same for 32-bit callers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SeccompExtension {
+    /// The number of instructions.
+    pub insn_count: u32,
+    /// The number of maps.
+    pub map_count: u32,
+    /// The user address of the first `bpf_insn`. 64-bit loads name maps by their index.
+    pub insns: u64,
+    /// The user address of the first [`SeccompExtensionMap`].
+    pub maps: u64,
+    /// [`ExtensionFlags`].
+    pub flags: u32,
+    /// 0.
+    pub reserved: u32,
+}
+
+impl SeccompExtension {
+    /// Bytes of the structure.
+    pub const SIZE: usize = 32;
+
+    /// Reads the structure.
+    pub const fn from_ne_bytes(bytes: [u8; Self::SIZE]) -> Self {
+        let [i, m, i0, i1, m0, m1, flags, reserved] = words(bytes);
+        Self { insn_count: i, map_count: m, insns: double(i0, i1), maps: double(m0, m1), flags, reserved }
+    }
+}
+
+/// `struct seccomp_extension_map`: a map of an eBPF filter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SeccompExtensionMap {
+    /// `BPF_MAP_TYPE_*`.
+    pub kind: u32,
+    /// Bytes of a key.
+    pub key_size: u32,
+    /// Bytes of a value.
+    pub value_size: u32,
+    /// The most entries; of a ring, its bytes.
+    pub max_entries: u32,
+    /// [`ExtensionMapFlags`].
+    pub flags: u32,
+    /// 0.
+    pub reserved: u32,
+    /// The user address of an array's first values, one behind the other; 0 if they are zeroes.
+    pub values: u64,
+}
+
+impl SeccompExtensionMap {
+    /// Bytes of the structure.
+    pub const SIZE: usize = 32;
+
+    /// Reads the structure.
+    pub const fn from_ne_bytes(bytes: [u8; Self::SIZE]) -> Self {
+        let [kind, key_size, value_size, max_entries, flags, reserved, v0, v1] = words(bytes);
+        Self { kind, key_size, value_size, max_entries, flags, reserved, values: double(v0, v1) }
+    }
+}
+
+const fn words(bytes: [u8; 32]) -> [u32; 8] {
+    zerocopy::transmute!(bytes)
+}
+
+/// 64 bits of two words, as they stand in memory.
+const fn double(first: u32, second: u32) -> u64 {
+    zerocopy::transmute!([first, second])
 }

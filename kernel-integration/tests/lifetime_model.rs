@@ -24,6 +24,8 @@ mod denials;
 mod enter;
 #[path = "../src/evaluate.rs"]
 mod evaluate;
+#[path = "../src/extension.rs"]
+mod extension;
 #[path = "../src/filter.rs"]
 mod filter;
 #[path = "../src/install.rs"]
@@ -32,6 +34,8 @@ mod install;
 mod kernel;
 #[path = "../src/leaf.rs"]
 mod leaf;
+#[path = "../src/program.rs"]
+mod program;
 #[path = "../src/state.rs"]
 mod state;
 #[path = "../src/syscall.rs"]
@@ -178,6 +182,7 @@ use self::kernel::{
     Fault, GroupLock, Interrupted, Kernel, Listener, ListenerError, NewListener, ThreadGroup,
 };
 use self::leaf::Leaf;
+use self::program::Program;
 use self::state::{Mode, ThreadState};
 use self::uapi::FilterFlags;
 
@@ -348,6 +353,7 @@ impl World {
         let listener: std::sync::Arc<dyn Listener> = std::sync::Arc::new(Told(self.card(nr)));
         let listener = Some(sync::Arc::from_std(listener));
         let program = Loaded::load(checked(nr, 0), EngineKind::Native, &NoExecMemory).expect("memory");
+        let program = Program::Classic(program);
         let mut node = Detached::new(program, Settings { listener, ..Settings::default() }).expect("memory");
         node.attach(parent).expect("room")
     }
@@ -391,7 +397,7 @@ impl Thread {
         let mut denied = before;
         for nr in DENIED {
             let data = SeccompData { nr: nr.cast_signed(), ..SeccompData::default() };
-            match evaluate(&self.seccomp, &data, Pass::Entry, Default::default()).verdict {
+            match evaluate(&self.seccomp, &data, Pass::Entry, Default::default(), None).verdict {
                 Verdict::Proceed => assert_eq!(denied & 1 << nr, 0, "call {nr} was denied before"),
                 Verdict::Return(-1) => denied |= 1 << nr,
                 other => panic!("no filter says {other:?}"),
@@ -668,7 +674,7 @@ fn a_dead_thread_stays_dead() {
         two.install(TSYNC, KILLED);
         let b = two.as_b(|_, b| {
             let data = SeccompData { nr: KILLED.cast_signed(), ..SeccompData::default() };
-            let verdict = evaluate(&b.seccomp, &data, Pass::Entry, Default::default()).verdict;
+            let verdict = evaluate(&b.seccomp, &data, Pass::Entry, Default::default(), None).verdict;
             assert!(matches!(verdict, Verdict::KillThread(_)), "{verdict:?}");
             assert_eq!(b.seccomp.mode(), Mode::Dead);
         });

@@ -18,6 +18,7 @@ use crate::engine::lower::{LowerError, Lowered};
 use crate::error::{EngineError, LoadError};
 use crate::helper::{HelperHost, HelperRow};
 use crate::map::Map;
+use crate::plan::{ExtensionPlan, Planned};
 use crate::verifier::{Helper, Verified};
 
 /// An eBPF filter in an engine, with its maps and helpers. Send and Sync; many threads may run it at once.
@@ -27,6 +28,7 @@ pub struct Extension {
     parts: Parts,
     engine: Engine,
     fell_back: Option<EngineError>,
+    plans: Vec<ExtensionPlan>,
 }
 
 impl Extension {
@@ -72,7 +74,25 @@ impl Extension {
                 (Engine::Native, Some(error))
             }
         };
-        Ok(Self { parts, engine, fell_back })
+        Ok(Self { parts, engine, fell_back, plans: Vec::new() })
+    }
+
+    /// Looks for the system call numbers of each of the entries `arches` (`AUDIT_ARCH_*` values) that the filter
+    /// always answers with one value and does nothing about: no helper is asked and no map written. Such a call then
+    /// costs one load. Takes at most a few milliseconds and a few KiB for each entry.
+    ///
+    /// Call it when the maps have their first contents: those that never change again, read-only to programs and
+    /// [frozen](Map::freeze), count as known.
+    ///
+    /// # Errors
+    ///
+    /// There is no memory for a plan.
+    pub fn planned(mut self, arches: impl IntoIterator<Item = u32>) -> Result<Self, OutOfMemory> {
+        for arch in arches {
+            self.plans.try_reserve_exact(1).map_err(|_| OutOfMemory)?;
+            self.plans.push(ExtensionPlan::new(&self.parts.program, &self.parts.maps, arch)?);
+        }
+        Ok(self)
     }
 
     /// The filter's return value for one system call, made by the thread of `host`: action in the high 16 bits,
@@ -82,7 +102,27 @@ impl Extension {
     /// allocates its 512-byte stack. Not for use in interrupt handlers.
     #[inline]
     pub fn run(&self, data: &SeccompData, host: &dyn HelperHost) -> u32 {
-        self.engine.run(&self.parts, data, host)
+        match self.plan_of(data.arch, data.nr) {
+            Planned::Constant(value) => value,
+            Planned::Residual | Planned::Whole => self.engine.run(&self.parts, data, host),
+        }
+    }
+
+    /// What is known of calls of `nr` by the entry `arch`: [`Planned::Constant`], or [`Planned::Whole`].
+    #[inline]
+    pub fn plan_of(&self, arch: u32, nr: i32) -> Planned {
+        let plan = self.plans.iter().find(|plan| plan.arch() == arch);
+        plan.map_or(Planned::Whole, |plan| plan.planned(nr))
+    }
+
+    /// The entries that the filter is planned for.
+    pub fn planned_arches(&self) -> impl Iterator<Item = u32> {
+        self.plans.iter().map(ExtensionPlan::arch)
+    }
+
+    /// Its eBPF instructions, what counts against the path budget.
+    pub const fn insns_len(&self) -> usize {
+        self.parts.program.len()
     }
 
     /// The engine it runs on.

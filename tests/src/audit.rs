@@ -255,7 +255,7 @@ impl Event {
             instruction_pointer: made.instruction_pointer,
             args: [0; 6],
         };
-        let entry = evaluate(thread.seccomp(), &data, Pass::Entry, logged).log?;
+        let entry = evaluate(thread.seccomp(), &data, Pass::Entry, logged, None).log?;
         let id = |file: &str| fs::read_to_string(file).expect("/proc").parse().expect("a number");
         let exe = env::current_exe().expect("it runs");
         let record = Record {

@@ -6,6 +6,7 @@
 //! purpose, an embedding test says with [`Faults`]. A call that waits for a supervisor is a state of its thread,
 //! which the test takes further ([`Process::resume`]).
 
+mod extensions;
 mod files;
 mod listener;
 
@@ -18,13 +19,15 @@ use cbpf_translator::SockFilter;
 use seccomp_kernel::notify::FdPlace;
 use seccomp_kernel::uapi::{PR_GET_SECCOMP, PR_SET_SECCOMP, SECCOMP_SET_MODE_FILTER};
 use seccomp_kernel::{
-    Arch, Decision, Exit, Fault, GroupLock, Interrupted, Kernel, ListenerError, LogEntry, Sigsys,
-    ThreadGroup, ThreadState, Verdict, enter, syscall,
+    Arch, Decision, Exit, ExtensionRights, Fault, GroupLock, Interrupted, Kernel, ListenerError, LogEntry,
+    Sigsys, TaskIds, ThreadGroup, ThreadState, Verdict, enter, syscall,
 };
 use seccomp_rbpf::exec_memory::HostExecMemory;
-use seccomp_runtime::{EngineKind, ExecMemory, NoExecMemory, SeccompData};
+use seccomp_runtime::{EngineKind, ExecMemory, HELPERS, NoExecMemory, SeccompData};
 use syscalls::Errno;
 
+use self::extensions::Asking;
+pub use self::extensions::{NoAnswers, map_bytes};
 use self::files::Descriptors;
 pub use self::files::{File, LIMIT};
 use self::listener::{Entering, Sleep};
@@ -128,6 +131,10 @@ pub struct Process {
     engine: Engine,
     faults: Faults,
     exempts_uprobes: bool,
+    grants_extensions: bool,
+    tgid: i32,
+    /// Lines that extensions printed.
+    traced: Arc<Mutex<Vec<String>>>,
 }
 
 /// A thread of a [`Process`].
@@ -172,6 +179,9 @@ impl Process {
             engine: engine.into(),
             faults,
             exempts_uprobes: false,
+            grants_extensions: false,
+            tgid: LEADER,
+            traced: Arc::default(),
         }
     }
 
@@ -193,7 +203,9 @@ impl Process {
     /// A new thread, child of `parent`.
     pub fn spawn(&self, parent: &Thread) -> Arc<Thread> {
         let mut threads = self.group();
-        let child = Arc::new(parent.child(self.next_tid()));
+        let tid = self.next_tid();
+        self.copy_storage(parent, TaskIds { thread: extensions::id(tid), ..self.task_ids(parent) });
+        let child = Arc::new(parent.child(tid));
         threads.push(Arc::clone(&child));
         child
     }
@@ -211,8 +223,12 @@ impl Process {
 
     fn child(&self, parent: &Thread, descriptors: Arc<Descriptors>) -> Self {
         let _threads = self.group();
+        let tid = self.next_tid();
+        self.copy_storage(parent, TaskIds { thread: extensions::id(tid), group: extensions::id(tid) });
         Self {
-            threads: Mutex::new(vec![Arc::new(parent.child(self.next_tid()))]),
+            threads: Mutex::new(vec![Arc::new(parent.child(tid))]),
+            tgid: tid,
+            traced: Arc::clone(&self.traced),
             memory: Arc::clone(&self.memory),
             descriptors: Mutex::new(Some(descriptors)),
             disposition: Mutex::new(self.disposition()),
@@ -294,7 +310,8 @@ impl Process {
         // (`syscall_get_arguments`); the call gets their low halves.
         let arch = entry.audit_arch();
         let data = SeccompData { nr, arch, instruction_pointer: INSTRUCTION_POINTER, args };
-        let mut entering = Entering { thread, data, request: None };
+        let asking = self.grants_extensions.then_some(Asking { process: self, thread });
+        let mut entering = Entering { thread, data, asking, request: None };
         let Decision { verdict, log, .. } = enter(&thread.seccomp, Default::default(), &mut entering);
         if let Some((listener, id)) = entering.request {
             thread.awake.store(false, Ordering::Relaxed);
@@ -475,6 +492,7 @@ impl Process {
         let exit = thread.seccomp.exit();
         threads.retain(|other| other.tid != thread.tid);
         let last = threads.is_empty();
+        thread.seccomp.task_exited(self.task_ids(thread), last);
         drop(threads);
         // A listener may be told that nobody is left, or be closed: that needs no lock of ours.
         drop(exit);
@@ -504,6 +522,9 @@ impl Process {
         let exits: Vec<Exit<'_>> = gone.iter().map(|thread| thread.seccomp.exit()).collect();
         threads.clone_from(&asleep);
         let last = threads.is_empty();
+        for thread in &gone {
+            thread.seccomp.task_exited(self.task_ids(thread), last);
+        }
         drop(threads);
         drop(exits);
         if last {
@@ -690,6 +711,16 @@ impl<'p> Kernel for Caller<'p> {
 
     fn planned_entries(&self) -> &[Arch] {
         if self.process.engine.plan { &[Arch::X86_64, Arch::I386] } else { &[] }
+    }
+
+    fn extension_rights(&self) -> Option<ExtensionRights<'_>> {
+        self.process.grants_extensions.then_some(ExtensionRights {
+            helpers: &HELPERS,
+            engine: self.process.engine.kind,
+            map_bytes: 1 << 20,
+            uses_copies: false,
+            seed: [1, 2],
+        })
     }
 
     fn new_listener(&self, wait_killable: bool) -> Result<NewListener, ListenerError> {

@@ -87,7 +87,7 @@ fn filters(engine: impl Into<Engine>, count: usize, value: u32) -> Process {
 }
 
 fn evaluation(state: &ThreadState) -> Tally {
-    let decide = || black_box(evaluate(state, black_box(&GETPPID), Pass::Entry, Default::default()));
+    let decide = || black_box(evaluate(state, black_box(&GETPPID), Pass::Entry, Default::default(), None));
     tally(decide).1
 }
 

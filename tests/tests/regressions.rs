@@ -108,7 +108,7 @@ fn data(nr: i32) -> SeccompData {
 }
 
 fn decide(state: &ThreadState, nr: i32, pass: Pass) -> Decision {
-    evaluate(state, &data(nr), pass, LogMask::default())
+    evaluate(state, &data(nr), pass, LogMask::default(), None)
 }
 
 /// What the leader is told about getppid when its filters say `values`, the oldest first.
@@ -441,7 +441,8 @@ fn s23_d7_the_winner_is_logged() {
 fn d7_the_administrator_has_a_say_in_the_log() {
     let process = process();
     install(&process, &ret(LOG));
-    let silent = evaluate(process.leader().seccomp(), &data(110), Pass::Entry, LogMask::all() - LogMask::LOG);
+    let silent =
+        evaluate(process.leader().seccomp(), &data(110), Pass::Entry, LogMask::all() - LogMask::LOG, None);
     assert_eq!((silent.verdict, silent.log), (Verdict::Proceed, None));
 }
 

@@ -25,7 +25,7 @@ fn deny(nr: i32) -> [SockFilter; 4] {
 /// Whether the thread is denied the call.
 fn is_denied(state: &ThreadState, nr: i32) -> bool {
     let data = SeccompData { nr, arch: Arch::X86_64.audit_arch(), ..SeccompData::default() };
-    match evaluate(state, &data, Pass::Entry, Default::default()).verdict {
+    match evaluate(state, &data, Pass::Entry, Default::default(), None).verdict {
         Verdict::Proceed => false,
         Verdict::Return(-1) => true,
         other => panic!("no filter says {other:?}"),

@@ -1,6 +1,7 @@
 //! What the benchmarks decide about: filters, calls and a policy by hand.
 
 mod by_hand;
+pub mod extension;
 
 use anyhow::Context;
 use cbpf_translator::Checked;

@@ -7,6 +7,7 @@ use cbpf_translator::translate;
 use seccomp_kernel::Arch;
 
 use crate::filter::Name;
+use crate::profile_args::ProfileArgs;
 use crate::{arch, filter, output, report};
 
 /// Check filters as Linux does when they are installed
@@ -16,19 +17,21 @@ use crate::{arch, filter, output, report};
 #[derive(clap::Args)]
 #[command(after_help = "Example:\n  seccomp-rbpf check deny.bpfasm browser.bpf")]
 pub struct CheckArgs {
-    /// Raw sock_filter bytes or assembler text; - is standard input
+    /// Raw sock_filter bytes, assembler text or a profile; - is standard input
     #[arg(value_name = "FILTER", required = true)]
     filters: Vec<PathBuf>,
     /// Whose numbers the names of system calls in assembler text have
     #[arg(long, value_parser = arch::parser(), default_value = arch::DEFAULT)]
     arch: Arch,
+    #[command(flatten)]
+    profile: ProfileArgs,
 }
 
 pub fn run(args: &CheckArgs) -> anyhow::Result<ExitCode> {
     filter::stdin_once(args.filters.iter().map(PathBuf::as_path))?;
     let mut worst = 0;
     for path in &args.filters {
-        match lengths(path, args.arch) {
+        match lengths(path, args.arch, &args.profile) {
             Ok((classic, ebpf)) => {
                 let name = if args.filters.len() > 1 { format!("{}: ", Name(path)) } else { String::new() };
                 output::text(format_args!("{name}ok: {classic} classic, {ebpf} eBPF instructions\n"))?;
@@ -40,7 +43,7 @@ pub fn run(args: &CheckArgs) -> anyhow::Result<ExitCode> {
 }
 
 /// Instructions of a filter and of its translation.
-fn lengths(path: &Path, arch: Arch) -> anyhow::Result<(usize, usize)> {
-    let checked = filter::load_checked(path, arch)?;
+fn lengths(path: &Path, arch: Arch, profile: &ProfileArgs) -> anyhow::Result<(usize, usize)> {
+    let checked = filter::load_checked(path, arch, profile)?;
     Ok((checked.insns().len(), translate(&checked)?.insns().len()))
 }

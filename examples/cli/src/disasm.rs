@@ -3,25 +3,32 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use cbpf_translator::disasm::Disassembly;
+use cbpf_translator::disasm::{Disassembly, EbpfListing};
 use seccomp_kernel::Arch;
 
+use crate::filter::Contents;
+use crate::profile_args::ProfileArgs;
 use crate::{arch, filter, output};
 
 /// Print a filter as assembler text, also one that Linux would refuse
 ///
-/// `assemble` gives back the same bytes.
+/// `assemble` gives back the same bytes. A filter of an object file is printed as eBPF, linked and not verified.
 #[derive(clap::Args)]
 #[command(after_help = "Example:\n  seccomp-rbpf disasm browser.bpf")]
 pub struct DisasmArgs {
-    /// Raw sock_filter bytes or assembler text; - is standard input
+    /// Raw sock_filter bytes, assembler text, a profile or an eBPF object file; - is standard input
     filter: PathBuf,
     /// Whose numbers the names of system calls in assembler text have
     #[arg(long, value_parser = arch::parser(), default_value = arch::DEFAULT)]
     arch: Arch,
+    #[command(flatten)]
+    profile: ProfileArgs,
 }
 
 pub fn run(args: &DisasmArgs) -> anyhow::Result<ExitCode> {
-    output::text(Disassembly(&filter::load(&args.filter, args.arch)?))?;
+    match filter::load_contents(&args.filter, args.arch, &args.profile)? {
+        Contents::Classic(insns) => output::text(Disassembly(&insns))?,
+        Contents::Object(filter) => output::text(EbpfListing(&filter.insns))?,
+    }
     Ok(ExitCode::SUCCESS)
 }

@@ -3,9 +3,12 @@
 use anyhow::{Context, anyhow};
 use cbpf_translator::Checked;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
-use seccomp_kernel::Arch;
+use seccomp_kernel::{Arch, Program};
 use seccomp_rbpf::exec_memory::HostExecMemory;
 use seccomp_runtime::{EngineKind, Loaded};
+
+use crate::extension::NamedMap;
+use crate::filter::Filter;
 
 /// An engine, and whether a plan stands in front of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,6 +43,26 @@ impl Engine {
         }
     }
 
+    /// The entries that it plans filters for, as filters see them.
+    pub fn planned_arches(self) -> impl Iterator<Item = u32> {
+        self.planned_entries().iter().map(|entry| entry.audit_arch())
+    }
+
+    /// Loads a filter of either kind. An extension has new maps.
+    ///
+    /// # Errors
+    ///
+    /// The engine cannot run it here.
+    pub fn load_any(self, filter: &Filter) -> anyhow::Result<(Program, Vec<NamedMap>)> {
+        Ok(match filter {
+            Filter::Classic(filter) => (Program::Classic(self.load(filter.clone())?), Vec::new()),
+            Filter::Extension(filter) => {
+                let loaded = filter.load(self)?;
+                (Program::Extension(loaded.filter), loaded.maps)
+            }
+        })
+    }
+
     /// Loads a filter.
     ///
     /// # Errors
@@ -51,8 +74,7 @@ impl Engine {
             if let Some(error) = loaded.fell_back() {
                 return Err(anyhow!("{error}"));
             }
-            let arches = self.planned_entries().iter().map(|entry| entry.audit_arch());
-            Ok(loaded.planned(arches, &HostExecMemory)?)
+            Ok(loaded.planned(self.planned_arches(), &HostExecMemory)?)
         };
         load().with_context(|| format!("engine {}", self.name()))
     }

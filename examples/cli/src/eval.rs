@@ -11,9 +11,12 @@ use seccomp_kernel::{Action, Arch};
 use seccomp_runtime::{EngineKind, SeccompData};
 
 use crate::filter::Name;
+use crate::host::{Memory, ThisProcess};
 use crate::number::NumberError;
+use crate::profile_args::ProfileArgs;
 use crate::return_value::ReturnValue;
-use crate::{arch, filter, number, output};
+use crate::setting::Setting;
+use crate::{arch, filter, maps, number, output};
 use engines::{Engines, Selection};
 
 /// Show what filters decide about a system call
@@ -27,9 +30,10 @@ use engines::{Engines, Selection};
 Examples:
   seccomp-rbpf eval deny.bpfasm --nr mkdir
   seccomp-rbpf eval old.bpf new.bpf --nr 257 --args -100,0x7ffe0000,0
-  seccomp-rbpf eval deny.bpf --batch calls.txt --engine all")]
+  seccomp-rbpf eval deny.bpf --batch calls.txt --engine all
+  seccomp-rbpf eval paths.o --nr openat --args -100,0x1000 --memory 0x1000=/etc/passwd --maps")]
 pub struct EvalArgs {
-    /// Raw sock_filter bytes or assembler text, the oldest filter first; - is standard input
+    /// Raw sock_filter bytes, assembler text, profiles or eBPF object files, the oldest filter first; - is standard input
     #[arg(value_name = "FILTER", required = true)]
     filters: Vec<PathBuf>,
     /// The system call, a number or a name
@@ -53,11 +57,26 @@ pub struct EvalArgs {
     /// value such as c000003e. Each gives one line, the return value in hexadecimal.
     #[arg(long, value_name = "FILE", conflicts_with_all = ["nr", "ip", "args"])]
     batch: Option<PathBuf>,
+    /// User memory that eBPF filters can read: a string at an address, 0 behind it; \xNN and C's escapes are known
+    #[arg(long, value_name = "ADDRESS=TEXT", value_parser = Memory::parse)]
+    memory: Vec<Memory>,
+    /// Put an entry into a map of eBPF filters; a number, or `hex:` and bytes
+    #[arg(long, value_name = "MAP:KEY=VALUE", value_parser = Setting::parse)]
+    set: Vec<Setting>,
+    /// Print what the maps of eBPF filters have in them, when all is decided
+    #[arg(long)]
+    maps: bool,
+    /// Print the events that eBPF filters sent, when all is decided
+    #[arg(long)]
+    events: bool,
+    #[command(flatten)]
+    profile: ProfileArgs,
 }
 
 pub fn run(args: &EvalArgs) -> anyhow::Result<ExitCode> {
     filter::stdin_once(args.filters.iter().chain(&args.batch).map(PathBuf::as_path))?;
-    let engines = Engines::load(&args.filters, args.arch, args.engine)?;
+    let host = ThisProcess::new(args.memory.clone());
+    let engines = Engines::load(&args.filters, args.arch, &args.profile, args.engine, &args.set, host)?;
     match (&args.batch, &args.nr) {
         (Some(calls), _) => batch::run(&engines, calls)?,
         (None, nr) => {
@@ -77,6 +96,13 @@ pub fn run(args: &EvalArgs) -> anyhow::Result<ExitCode> {
             };
             output::text(format_args!("{}{from}\n", ReturnValue(value)))?;
         }
+    }
+    let maps: Vec<_> = engines.maps().cloned().collect();
+    if args.events {
+        output::text(maps::Events(&maps))?;
+    }
+    if args.maps {
+        output::text(maps::Contents(&maps))?;
     }
     Ok(ExitCode::SUCCESS)
 }

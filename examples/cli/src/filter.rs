@@ -1,4 +1,4 @@
-//! Filters from files: raw `sock_filter` bytes, or classic assembler text.
+//! Filters from files: raw `sock_filter` bytes, classic assembler text, profiles, or eBPF object files.
 
 use std::fmt;
 use std::fs::File;
@@ -9,31 +9,75 @@ use anyhow::{Context, anyhow, bail, ensure};
 use cbpf_translator::{Checked, SockFilter, asm, check};
 use seccomp_kernel::Arch;
 
+use crate::extension::{self, Extension, Unverified};
+use crate::profile_args::ProfileArgs;
+
 /// The most bytes a file may have. The longest program takes 32 KiB raw, and comments are not endless.
 const MAX_FILE: u64 = 1 << 20;
 
 const ELF_MAGIC: &[u8] = b"\x7fELF";
 
-/// Loads a filter, not checked. Names of system calls in assembler text have their numbers on `arch`.
+/// A filter that a thread can have.
+pub enum Filter {
+    /// One that Linux would accept.
+    Classic(Checked),
+    /// A verified one.
+    Extension(Extension),
+}
+
+/// What a file holds, not checked.
+pub enum Contents {
+    Classic(Vec<SockFilter>),
+    Object(Unverified),
+}
+
+/// Loads a filter of either kind: an object file's is `FILE` or `FILE:NAME`.
+pub fn load_any(argument: &Path, arch: Arch, profile: &ProfileArgs) -> anyhow::Result<Filter> {
+    let checked = match load_contents(argument, arch, profile)? {
+        Contents::Classic(insns) => check(insns).map(Filter::Classic).map_err(anyhow::Error::new),
+        Contents::Object(filter) => filter.verify(&mut ()).map(Filter::Extension),
+    };
+    checked.with_context(|| Name(argument).to_string())
+}
+
+/// Loads what an argument names, not checked.
+pub fn load_contents(argument: &Path, arch: Arch, profile: &ProfileArgs) -> anyhow::Result<Contents> {
+    let (path, name) = extension::split(argument);
+    let bytes = read(&path)?;
+    let contents = if bytes.starts_with(ELF_MAGIC) {
+        extension::one(&bytes, name.as_deref()).map(Contents::Object)
+    } else {
+        decode(&path, &bytes, arch, profile).map(Contents::Classic)
+    };
+    contents.with_context(|| Name(&path).to_string())
+}
+
+/// Loads a filter, not checked. Names of system calls in assembler text have their numbers on `arch`; a profile
+/// is for a machine of that architecture.
 ///
 /// What the file holds decides how it is read: every raw filter that Linux accepts has control bytes, text
-/// has none.
-pub fn load(path: &Path, arch: Arch) -> anyhow::Result<Vec<SockFilter>> {
+/// has none, and only a profile begins with a brace.
+pub fn load(path: &Path, arch: Arch, profile: &ProfileArgs) -> anyhow::Result<Vec<SockFilter>> {
     let bytes = read(path)?;
+    decode(path, &bytes, arch, profile).with_context(|| Name(path).to_string())
+}
+
+fn decode(path: &Path, bytes: &[u8], arch: Arch, profile: &ProfileArgs) -> anyhow::Result<Vec<SockFilter>> {
     let named = path.extension().is_some_and(|extension| extension == "asm" || extension == "bpfasm");
-    let insns = if named {
-        text(&bytes).and_then(|source| assemble(source, arch))
-    } else if let Some(source) = text(&bytes).ok().filter(|source| !source.contains(is_binary)) {
+    if named {
+        text(bytes).and_then(|source| assemble(source, arch))
+    } else if is_profile(bytes) {
+        profile.compile(path, bytes, arch)
+    } else if let Some(source) = text(bytes).ok().filter(|source| !source.contains(is_binary)) {
         assemble(source, arch).context("read as assembler text")
     } else {
-        raw(&bytes)
-    };
-    insns.with_context(|| Name(path).to_string())
+        raw(bytes)
+    }
 }
 
 /// Loads a filter that Linux would accept.
-pub fn load_checked(path: &Path, arch: Arch) -> anyhow::Result<Checked> {
-    check(load(path, arch)?).with_context(|| Name(path).to_string())
+pub fn load_checked(path: &Path, arch: Arch, profile: &ProfileArgs) -> anyhow::Result<Checked> {
+    check(load(path, arch, profile)?).with_context(|| Name(path).to_string())
 }
 
 /// Loads assembler text, whatever the file is called.
@@ -80,6 +124,12 @@ impl fmt::Display for Name<'_> {
     }
 }
 
+/// Whether this begins as a JSON object, which no assembler text does; no raw filter that Linux accepts has
+/// such a first opcode.
+pub fn is_profile(bytes: &[u8]) -> bool {
+    bytes.trim_ascii_start().starts_with(b"{")
+}
+
 fn text(bytes: &[u8]) -> anyhow::Result<&str> {
     str::from_utf8(bytes).map_err(|_| anyhow!("not UTF-8 text"))
 }
@@ -96,7 +146,9 @@ fn assemble(source: &str, arch: Arch) -> anyhow::Result<Vec<SockFilter>> {
 
 fn raw(bytes: &[u8]) -> anyhow::Result<Vec<SockFilter>> {
     if bytes.starts_with(ELF_MAGIC) {
-        bail!("an ELF file, not a filter");
+        bail!(
+            "an object file; its eBPF filters are for verify, disasm, translate, plan, eval, bench and run"
+        );
     }
     Ok(whole(bytes)?.iter().copied().map(SockFilter::from_ne_bytes).collect())
 }

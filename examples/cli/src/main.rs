@@ -6,29 +6,41 @@ mod arch;
 mod assemble;
 mod bench;
 mod check;
+mod compile;
 mod disasm;
+mod dump;
 mod engine;
 mod eval;
+mod extension;
 mod filter;
+mod generate;
+mod host;
 mod lift;
+mod maps;
 mod number;
 mod output;
 mod plan;
+mod profile_args;
 mod report;
 mod return_value;
 mod run;
+mod setting;
 mod translate;
+mod verify;
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
 /// Check, translate and evaluate seccomp filters, and run programs under them
 ///
-/// A FILTER is a file of raw sock_filter bytes, or classic assembler text in the syntax of the kernel's
-/// bpf_asm with system calls, architectures and actions by name; - is standard input.
+/// A FILTER is a file of raw sock_filter bytes, classic assembler text in the syntax of the kernel's bpf_asm with
+/// system calls, architectures and actions by name, a profile in JSON as OCI runtimes, Docker, Podman and containerd
+/// take it, or an eBPF object file that clang made of C, with `:NAME` behind it if it has several filters; - is
+/// standard input.
 ///
-/// The exit status is 1 for a program that Linux would refuse, and 2 for everything else that fails.
+/// The exit status is 1 for a program that Linux would refuse or that is not proved safe, and 2 for everything else
+/// that fails.
 #[derive(Parser)]
 #[command(
     name = "seccomp-rbpf",
@@ -49,14 +61,19 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     Check(check::CheckArgs),
+    Verify(verify::VerifyArgs),
     Translate(translate::TranslateArgs),
     Disasm(disasm::DisasmArgs),
     Assemble(assemble::AssembleArgs),
+    Compile(compile::CompileArgs),
     Lift(lift::LiftArgs),
     Eval(eval::EvalArgs),
     Plan(plan::PlanArgs),
     Bench(bench::BenchArgs),
     Run(run::RunArgs),
+    Dump(dump::DumpArgs),
+    Completions(generate::CompletionsArgs),
+    Man(generate::ManArgs),
     #[command(name = run::LAUNCH, hide = true)]
     Launch(run::LaunchArgs),
     #[command(name = bench::CALLS, hide = true)]
@@ -70,13 +87,18 @@ fn main() -> ExitCode {
     };
     let status = match command {
         Command::Check(args) => check::run(&args),
+        Command::Verify(args) => verify::run(&args),
         Command::Translate(args) => translate::run(&args),
         Command::Disasm(args) => disasm::run(&args),
         Command::Assemble(args) => assemble::run(&args),
+        Command::Compile(args) => compile::run(&args),
         Command::Lift(args) => lift::run(&args),
         Command::Eval(args) => eval::run(&args),
         Command::Plan(args) => plan::run(&args),
         Command::Bench(args) => bench::run(&args),
+        Command::Dump(args) => dump::run(&args),
+        Command::Completions(args) => generate::completions(&args, Cli::command()),
+        Command::Man(args) => generate::man(&args, Cli::command()),
         Command::Run(args) => run::run(args),
         Command::Launch(args) => run::launch(&args),
         Command::Calls(args) => bench::serve(&args),

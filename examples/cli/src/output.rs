@@ -23,13 +23,13 @@ pub fn bytes(bytes: &[u8]) -> anyhow::Result<()> {
 }
 
 /// Lets `write` have standard output with a buffer. What it wrote is printed even if it fails.
-pub fn with_stdout(
-    write: impl FnOnce(&mut BufWriter<io::StdoutLock<'_>>) -> anyhow::Result<()>,
-) -> anyhow::Result<()> {
+pub fn with_stdout<T>(
+    write: impl FnOnce(&mut BufWriter<io::StdoutLock<'_>>) -> anyhow::Result<T>,
+) -> anyhow::Result<T> {
     let mut out = BufWriter::new(io::stdout().lock());
     let written = write(&mut out);
     let flushed = out.flush().context(STDOUT);
-    written.and(flushed)
+    written.and_then(|value| flushed.map(|()| value))
 }
 
 /// Writes a file whole or not at all: a new file takes the place of an old one once it is complete.

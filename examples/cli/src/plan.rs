@@ -7,9 +7,12 @@ use std::process::ExitCode;
 
 use cbpf_translator::disasm::Disassembly;
 use cbpf_translator::{Checked, translate};
-use seccomp_kernel::Arch;
-use seccomp_runtime::{EngineKind, Loaded, NUMBERS, NoExecMemory, Planned};
+use seccomp_kernel::{Arch, Program};
+use seccomp_runtime::{EngineKind, NUMBERS, NoExecMemory, Planned};
 
+use crate::engine::Engine;
+use crate::filter::Filter;
+use crate::profile_args::ProfileArgs;
 use crate::return_value::ReturnValue;
 use crate::{arch, eval, filter, output};
 
@@ -17,14 +20,14 @@ use crate::{arch, eval, filter, output};
 ///
 /// A number is constant if the filter always gives it one value, whatever the arguments and the instruction
 /// pointer are. The residual program answers for those that depend on them. The whole filter runs for numbers
-/// out of the table and for what was too much to specialise.
+/// out of the table and for what was too much to specialise; an eBPF filter runs for every number that is not constant.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
   seccomp-rbpf plan docker-like-linear.bpfasm
   seccomp-rbpf plan docker-like-linear.bpfasm --nr clone")]
 pub struct PlanArgs {
-    /// Raw sock_filter bytes or assembler text; - is standard input
+    /// Raw sock_filter bytes, assembler text, a profile or an eBPF object file; - is standard input
     filter: PathBuf,
     /// Only this system call, a number or a name
     #[arg(long, allow_hyphen_values = true)]
@@ -32,13 +35,21 @@ pub struct PlanArgs {
     /// The system call entry to specialise for, and whose numbers names have
     #[arg(long, value_parser = arch::parser(), default_value = arch::DEFAULT)]
     arch: Arch,
+    #[command(flatten)]
+    profile: ProfileArgs,
 }
 
 pub fn run(args: &PlanArgs) -> anyhow::Result<ExitCode> {
-    let program = filter::load_checked(&args.filter, args.arch)?;
+    let filter = filter::load_any(&args.filter, args.arch, &args.profile)?;
     // A plan is the same for every engine.
-    let loaded = Loaded::load(program, EngineKind::Native, &NoExecMemory)?
-        .planned([args.arch.audit_arch()], &NoExecMemory)?;
+    let whole = Engine { kind: EngineKind::Native, plan: false };
+    let arches = [args.arch.audit_arch()];
+    let loaded = match &filter {
+        Filter::Classic(filter) => {
+            Program::Classic(whole.load(filter.clone())?.planned(arches, &NoExecMemory)?)
+        }
+        Filter::Extension(filter) => Program::Extension(filter.load(whole)?.filter.planned(arches)?),
+    };
     match &args.nr {
         Some(nr) => {
             let nr = eval::syscall(nr, args.arch)?;
@@ -62,18 +73,23 @@ struct Summary<'f> {
 }
 
 impl<'f> Summary<'f> {
-    fn of(loaded: &'f Loaded, arch: Arch) -> anyhow::Result<Self> {
+    fn of(program: &'f Program, arch: Arch) -> anyhow::Result<Self> {
         let mut intervals: Vec<Line> = Vec::new();
         for nr in 0..NUMBERS as i32 {
-            let plan = loaded.plan_of(arch.audit_arch(), nr);
+            let plan = program.plan_of(arch.audit_arch(), nr);
             match intervals.last_mut() {
                 Some(last) if last.plan == plan => last.numbers.end = nr + 1,
                 _ => intervals.push(Line { numbers: nr..nr + 1, plan, arch }),
             }
         }
-        let residual = loaded.residual(arch.audit_arch());
+        let residual = match program {
+            Program::Classic(program) => program.residual(arch.audit_arch()),
+            Program::Extension(_) => None,
+        };
         let residual = residual.map(|program| Ok::<_, anyhow::Error>((program, Size::of(program)?)));
-        Ok(Self { filter: Size::of(loaded.program())?, intervals, residual: residual.transpose()? })
+        let classic = program.classic().map(|program| program.insns().len());
+        let filter = Size { classic, ebpf: program.insns_len() };
+        Ok(Self { filter, intervals, residual: residual.transpose()? })
     }
 
     /// Each plan that some number has, and how many have it; the most frequent first.
@@ -150,18 +166,22 @@ impl fmt::Display for Plan {
 
 /// A program's length.
 struct Size {
-    classic: usize,
+    /// None of an extension.
+    classic: Option<usize>,
     ebpf: usize,
 }
 
 impl Size {
     fn of(program: &Checked) -> anyhow::Result<Self> {
-        Ok(Self { classic: program.insns().len(), ebpf: translate(program)?.insns().len() })
+        Ok(Self { classic: Some(program.insns().len()), ebpf: translate(program)?.insns().len() })
     }
 }
 
 impl fmt::Display for Size {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} classic, {} eBPF instructions", self.classic, self.ebpf)
+        if let Some(classic) = self.classic {
+            write!(f, "{classic} classic, ")?;
+        }
+        write!(f, "{} eBPF instructions", self.ebpf)
     }
 }

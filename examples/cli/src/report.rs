@@ -5,8 +5,10 @@ use std::io::{self, Write};
 
 use cbpf_translator::{CheckError, LiftError};
 use clap::error::ErrorKind;
+use seccomp_rbpf::profile::TooLong;
+use seccomp_runtime::verifier::VerifyError;
 
-/// The status of a program that Linux would refuse.
+/// The status of a program that Linux would refuse, or that is not proved safe.
 const REFUSED: u8 = 1;
 
 /// The status of bad usage, bad input and everything else.
@@ -23,7 +25,11 @@ pub fn error(error: &anyhow::Error) -> u8 {
         return BROKEN_PIPE;
     }
     line(format_args!("{error:#}"));
-    if error.is::<CheckError>() || error.is::<LiftError>() { REFUSED } else { FAILED }
+    let is_refused = error.is::<CheckError>()
+        || error.is::<LiftError>()
+        || error.is::<VerifyError>()
+        || error.is::<TooLong>();
+    if is_refused { REFUSED } else { FAILED }
 }
 
 /// Reports what clap has to say: help and version as they are, an error on one line. The result is the exit
@@ -45,6 +51,11 @@ pub fn usage(error: &clap::Error) -> u8 {
     }
     line(message);
     FAILED
+}
+
+/// Tells of something odd that nothing fails of.
+pub fn warning(message: impl Display) {
+    line(format_args!("warning: {message}"));
 }
 
 /// The text on one line.

@@ -74,6 +74,9 @@ fn every_row_is_there() {
     }
     have(&rows(&text, "getppid by number of rules"), &["10", "30", "100", "300", "1000", "2000", "40"]);
     have(&rows(&text, "getppid by number of filters"), &["1", "2", "4", "8", "16", "32", "64"]);
+    let work = ["in Rust", "classic filter", "eBPF on jit", "eBPF on interpreter", "eBPF on native"];
+    have(&rows(&text, "eBPF filters, by what they do"), &work);
+    have(&rows(&text, "verifying eBPF"), &["100", "1000", "10000"]);
     let mut host = vec!["(a call without a filter)"];
     host.extend(single.iter().chain(&stacks));
     have(&rows(&text, "the host's own seccomp"), &host);

@@ -59,6 +59,38 @@ fn ret(value: u32) -> [u8; 8] {
 }
 
 #[test]
+fn shells_and_man_know_every_subcommand() {
+    let dir = TempDir::new().unwrap();
+    command().arg("man").arg(dir.path()).assert().success().stdout("").stderr("");
+    let help = command().arg("--help").assert().success().get_output().stdout.clone();
+    let help = String::from_utf8(help).unwrap();
+    let (_, commands) = help.split_once("Commands:\n").unwrap();
+    let names =
+        commands.lines().take_while(|line| !line.is_empty()).map(|line| line.split_whitespace().next());
+    let names: Vec<_> = names.flatten().filter(|name| *name != "help").collect();
+    assert!(names.len() > 10 && names.contains(&"verify"), "{help}");
+    for shell in ["bash", "zsh", "fish"] {
+        let script = command().args(["completions", shell]).assert().success().get_output().stdout.clone();
+        let script = String::from_utf8(script).unwrap();
+        assert!(names.iter().all(|name| script.contains(name)), "{shell}");
+    }
+    assert_eq!(fs::read_dir(dir.path()).unwrap().count(), names.len() + 1);
+    for name in names {
+        let page = dir.path().join(format!("seccomp-rbpf-{name}.1"));
+        let shown = std::process::Command::new("man")
+            .args(["--warnings", "--local-file"])
+            .arg(&page)
+            .env("LC_ALL", "C.UTF-8")
+            .output()
+            .unwrap();
+        let text = String::from_utf8(shown.stdout).unwrap();
+        assert!(text.contains(&format!("seccomp-rbpf {name}")), "{text}");
+        assert_eq!(String::from_utf8(shown.stderr).unwrap(), "", "{name}");
+    }
+    command().args(["man", "/nowhere"]).assert().code(2).stderr("seccomp-rbpf: /nowhere: not a folder\n");
+}
+
+#[test]
 fn check_prints_lengths() {
     let mut check = command();
     check.arg("check").arg(case("allow.bpfasm"));
@@ -369,14 +401,13 @@ fn a_reader_that_leaves_is_no_error() {
 #[test]
 fn files_that_are_no_filters() {
     let folder = TempDir::new().unwrap();
-    let rows: [(PathBuf, &str); 10] = [
+    let rows: [(PathBuf, &str); 9] = [
         ("/nonexistent".into(), "/nonexistent: No such file or directory"),
         (folder.path().into(), ": Is a directory"),
         ("/dev/zero".into(), "/dev/zero: more than 1024 KiB"),
         (file(&folder, "empty.bpf", ""), "empty.bpf: empty"),
         (file(&folder, "empty.bpfasm", ""), "empty.bpfasm: empty"),
         (file(&folder, "seven.bpf", [6, 0, 0, 0, 0, 0, 0]), "seven.bpf: 7 bytes, not a multiple of the 8"),
-        (file(&folder, "elf", b"\x7fELF\x02\x01\x01\x00"), "elf: an ELF file, not a filter"),
         (file(&folder, "read.me", "Read me\n"), "read.me: read as assembler text: line 1: "),
         (file(&folder, "raw.asm", [0xff; 8]), "raw.asm: not UTF-8 text"),
         (file(&folder, "new\nline", ""), "new\\nline: empty"),
@@ -387,6 +418,11 @@ fn files_that_are_no_filters() {
         }
         fails(command().arg("eval").arg(&path).args(["--nr", "0"]), 2, words);
     }
+    let elf = file(&folder, "elf", b"\x7fELF\x02\x01\x01\x00");
+    for subcommand in ["translate", "disasm", "plan", "verify"] {
+        fails(command().arg(subcommand).arg(&elf), 2, "elf: not a readable ELF file: ");
+    }
+    fails(command().arg("check").arg(&elf), 2, "elf: an object file; its eBPF filters are for verify,");
     fails(command().args(["check", "-"]).write_stdin(""), 2, "standard input: empty");
     fails(command().args(["check", "-", "-"]), 2, "standard input, -, is named 2 times");
     fails(command().args(["eval", "-", "--batch", "-"]), 2, "standard input, -, is named 2 times");

@@ -17,6 +17,9 @@
 //! | `call` of a helper | interpreter passes it nothing of the run | see [`Target::Interpreter`] |
 //! | what no run gets to | anything | `exit` |
 //!
+//! One thing is written otherwise because it is faster: on the JIT a lookup in an array is the arithmetic that it is,
+//! where the call stands behind the `r1 = map[0]` that it depends on with no way in between.
+//!
 //! A local function is written at each place that calls it. Its frame begins below that of its caller, and what
 //! it changes of r6 to r9 is kept between the two. So r10 is one register at one address for the whole run.
 
@@ -34,7 +37,7 @@ use cbpf_translator::ebpf::{
 
 use super::ebpf::{Program, map_handle, target};
 use crate::map::Map;
-use crate::verifier::{MAX_CALL_DEPTH, MAX_STACK};
+use crate::verifier::{MAX_CALL_DEPTH, MAX_STACK, MapKind};
 
 /// The most instructions that a program may become. rbpf's interpreter computes with 16-bit indices, its JIT with
 /// 16-bit ones too at divisions, and all jumps reach this far.
@@ -122,10 +125,18 @@ impl fmt::Display for Lowered {
     }
 }
 
-/// Writes `program`, which names `maps` by their index, for rbpf.
-pub(crate) fn lower(program: &Program, maps: &[Arc<Map>], target: Target) -> Result<Lowered, LowerError> {
+/// Writes `program`, which names `maps` by their index, for rbpf. `lookup` is the number of the helper that looks
+/// into maps, if that is ours.
+pub(crate) fn lower(
+    program: &Program,
+    maps: &[Arc<Map>],
+    target: Target,
+    lookup: Option<i32>,
+) -> Result<Lowered, LowerError> {
     let changed = changed_registers(program)?;
-    let mut writer = Writer { program, maps, target, changed: &changed, insns: Vec::new() };
+    let meeting = meeting_points(program)?;
+    let mut writer =
+        Writer { program, maps, target, lookup, changed: &changed, meeting: &meeting, insns: Vec::new() };
     writer.function(0, Place { base: 0, depth: 0 })?;
     Ok(Lowered { insns: writer.insns })
 }
@@ -134,8 +145,11 @@ struct Writer<'a> {
     program: &'a Program,
     maps: &'a [Arc<Map>],
     target: Target,
+    lookup: Option<i32>,
     /// Which registers each function may change, a bit for each.
     changed: &'a [u16],
+    /// Where jumps lead.
+    meeting: &'a [bool],
     insns: Vec<Insn>,
 }
 
@@ -177,12 +191,23 @@ impl Writer<'_> {
         body.at.try_reserve_exact(range.len()).map_err(|_| OutOfMemory)?;
         let mut second_half = false;
         let mut in_dead_code = false;
+        // The map that r1 is, if that is known.
+        let mut map = None;
         for pc in range {
             let next = self.insns.len();
+            if self.meeting.get(pc).is_none_or(|meets| *meets) {
+                map = None;
+            }
             match self.program.insn(pc) {
                 Some(insn) => {
                     body.at.push(next);
-                    self.insn(insn, pc, place, function, &mut body)?;
+                    match (insn, map) {
+                        (Instruction::CallHelper { id }, Some(map)) if self.is_lookup(id, map) => {
+                            self.look_up(map)?;
+                        }
+                        _ => self.insn(insn, pc, place, function, &mut body)?,
+                    }
+                    map = map_in_r1(insn, map);
                     second_half = insn.slots() > 1;
                     in_dead_code = false;
                 }
@@ -389,6 +414,36 @@ impl Writer<'_> {
         self.put(Opcode::Call, 0, 0, 0, id)
     }
 
+    /// Whether a call of a helper can be written as [`look_up`](Self::look_up). The JIT's machine can read an index
+    /// wherever it is; other machines want it aligned.
+    fn is_lookup(&self, id: i32, map: u32) -> bool {
+        let kind = self.maps.get(map as usize).map(|map| map.descriptor().kind);
+        self.lookup == Some(id) && self.target == Target::Jit && kind == Some(MapKind::Array)
+    }
+
+    /// r0 = the address of the value whose index is at r2 in an array, or null.
+    fn look_up(&mut self, map: u32) -> Result<(), LowerError> {
+        let map = self.maps.get(map as usize).ok_or(LowerError::Stack)?;
+        let (base, stride) = (map.words().address(), map.stride());
+        let (r0, r2) = (n(Reg::R0), n(Reg::ARGUMENTS[1]));
+        // Both are at most 2^20.
+        let (len, stride) = (map.descriptor().max_entries as i32, stride as i32);
+        self.put(Opcode::Load(Size::Word), r0, r2, 0, 0)?;
+        let no_such =
+            self.push(Insn::new(Opcode::Jump(Width::W64, Cond::Ge, Source::Imm).code(), r0, 0, 0, len))?;
+        match stride.count_ones() {
+            1 => self.alu_imm(Width::W64, AluOp::Lsh, Reg::R0, stride.trailing_zeros() as i32)?,
+            _ => self.alu_imm(Width::W64, AluOp::Mul, Reg::R0, stride)?,
+        }
+        self.constant(Reg::R1, base)?;
+        self.alu_reg(Width::W64, AluOp::Add, Reg::R0, Reg::R1)?;
+        let found = self.push(ja())?;
+        let null = self.insns.len();
+        self.alu_imm(Width::W64, AluOp::Mov, Reg::R0, 0)?;
+        self.lead(no_such, null)?;
+        self.lead(found, null.saturating_add(1))
+    }
+
     fn call_local(&mut self, caller: usize, callee: usize, place: Place) -> Result<(), LowerError> {
         let depth = place.depth.saturating_add(1);
         if depth >= MAX_CALL_DEPTH {
@@ -431,6 +486,10 @@ impl Writer<'_> {
                 map.words().address().wrapping_add(offset.into())
             }
         };
+        self.constant(dst, constant)
+    }
+
+    fn constant(&mut self, dst: Reg, constant: u64) -> Result<(), LowerError> {
         let (low, high) = (constant as i32, (constant >> 32) as i32);
         self.put(Opcode::LoadImm64, n(dst), 0, 0, low)?;
         self.push(Insn::new(0, 0, 0, 0, high)).map(|_| ())
@@ -486,6 +545,45 @@ const fn ja() -> Insn {
     Insn::new(Opcode::Ja.code(), 0, 0, 0, 0)
 }
 
+/// Which map r1 is behind an instruction, if it was `before` that instruction.
+fn map_in_r1(insn: Instruction, before: Option<u32>) -> Option<u32> {
+    match insn {
+        Instruction::LoadImm64 { dst: Reg::R1, imm: Imm64::Map(map) } => Some(map),
+        Instruction::CallHelper { .. } | Instruction::CallLocal { .. } => None,
+        insn if written(insn) == Some(Reg::R1) => None,
+        _ => before,
+    }
+}
+
+/// The register that an instruction, which is no call, writes.
+const fn written(insn: Instruction) -> Option<Reg> {
+    match insn {
+        Instruction::Alu { dst, .. }
+        | Instruction::Neg { dst, .. }
+        | Instruction::Swap { dst, .. }
+        | Instruction::LoadImm64 { dst, .. }
+        | Instruction::Load { dst, .. } => Some(dst),
+        _ => None,
+    }
+}
+
+/// For each instruction, whether a jump leads there.
+fn meeting_points(program: &Program) -> Result<Vec<bool>, OutOfMemory> {
+    let mut meeting = Vec::new();
+    meeting.try_reserve_exact(program.len()).map_err(|_| OutOfMemory)?;
+    meeting.resize(program.len(), false);
+    for pc in 0..program.len() {
+        let to = match program.insn(pc) {
+            Some(Instruction::Ja { off } | Instruction::Jump { off, .. }) => target(pc, off.into()),
+            _ => None,
+        };
+        if let Some(meets) = to.and_then(|to| meeting.get_mut(to)) {
+            *meets = true;
+        }
+    }
+    Ok(meeting)
+}
+
 /// Which registers each function changes, or those that it calls.
 fn changed_registers(program: &Program) -> Result<Vec<u16>, OutOfMemory> {
     let functions = program.functions().len();
@@ -498,18 +596,11 @@ fn changed_registers(program: &Program) -> Result<Vec<u16>, OutOfMemory> {
             let registers = program.body(function).fold(0, |registers, pc| {
                 registers
                     | match program.insn(pc) {
-                        Some(
-                            Instruction::Alu { dst, .. }
-                            | Instruction::Neg { dst, .. }
-                            | Instruction::Swap { dst, .. }
-                            | Instruction::LoadImm64 { dst, .. }
-                            | Instruction::Load { dst, .. },
-                        ) => bit(dst),
                         Some(Instruction::CallLocal { off }) => program
                             .callee(pc, off)
                             .and_then(|callee| changed.get(callee).copied())
                             .unwrap_or(0),
-                        _ => 0,
+                        insn => insn.and_then(written).map_or(0, bit),
                     }
             });
             if let Some(known) = changed.get_mut(function) {

@@ -8,6 +8,7 @@ use core::fmt;
 
 pub use crate::engine::ebpf::Call;
 pub use rows::HELPERS;
+pub(crate) use rows::MAP_LOOKUP;
 
 use crate::map::TaskScope;
 use crate::verifier::Helper;

@@ -15,10 +15,13 @@ const KEYED: &[MapKind] = &[MapKind::Array, MapKind::Hash, MapKind::LruHash];
 const RING: Arg = Arg::Map { kinds: &[MapKind::Ring], writes: true };
 const TASK: Arg = Arg::Map { kinds: &[MapKind::TaskStorage], writes: true };
 
+/// The number of `map_lookup_elem`.
+pub(crate) const MAP_LOOKUP: i32 = 1;
+
 /// Every helper of this crate.
 pub static HELPERS: [HelperRow; 17] = [
     row(
-        1,
+        MAP_LOOKUP,
         "map_lookup_elem",
         Capability::Maps,
         map_lookup,

@@ -318,10 +318,15 @@ impl Map {
         }
     }
 
+    /// From one value in its memory to the next, in bytes.
+    pub(crate) fn stride(&self) -> usize {
+        table::stride(self.descriptor.value_size)
+    }
+
     /// Where `len` bytes at an address are in its memory, if one of its values has them all.
     pub(crate) fn locate(&self, address: u64, len: usize) -> Option<usize> {
         let offset = self.words().offset_of(address, len)?;
-        let in_value = offset.checked_rem(table::stride(self.descriptor.value_size))?;
+        let in_value = offset.checked_rem(self.stride())?;
         (in_value.saturating_add(len) <= self.value_len()).then_some(offset)
     }
 

@@ -11,6 +11,7 @@
 //! was too much to plan) run the whole program.
 
 mod analyse;
+mod extension;
 mod liveness;
 mod nodes;
 mod numbers;
@@ -26,6 +27,7 @@ use crate::data::SeccompData;
 use crate::engine::EngineKind;
 use crate::engine::exec_mem::ExecMemory;
 use crate::program::Code;
+pub(crate) use extension::ExtensionPlan;
 use liveness::Liveness;
 use nodes::{Id, Node, Nodes};
 pub use numbers::NUMBERS;

@@ -20,6 +20,27 @@ pub enum MapKind {
     Ring,
 }
 
+impl MapKind {
+    /// Every kind.
+    pub const ALL: [Self; 5] = [Self::Array, Self::Hash, Self::LruHash, Self::TaskStorage, Self::Ring];
+
+    /// Its `BPF_MAP_TYPE_*`.
+    pub const fn number(self) -> u32 {
+        match self {
+            Self::Hash => 1,
+            Self::Array => 2,
+            Self::LruHash => 9,
+            Self::Ring => 27,
+            Self::TaskStorage => 29,
+        }
+    }
+
+    /// The kind of this `BPF_MAP_TYPE_*`.
+    pub fn of_number(number: u32) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.number() == number)
+    }
+}
+
 /// What a program may do with a map's values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[expect(missing_docs, reason = "the names say it")]

@@ -14,6 +14,7 @@ use cbpf_translator::OutOfMemory;
 use cbpf_translator::ebpf::{Address, AluOp, Instruction, Operand, Reg, Size, Width};
 
 use super::cfg::{Graph, falls_through, jump_offset};
+use super::environment::{Arg, Environment};
 use super::{MAX_STACK, filled, require};
 
 /// Loops in loops need a round for each. A program that needs more than these is made for that, and keeps
@@ -120,7 +121,7 @@ fn touched_cells(off: i16, size: Size) -> Cells {
 }
 
 /// What is needed before each instruction of a program.
-pub(super) fn find(graph: &Graph) -> Result<Vec<Needs>, OutOfMemory> {
+pub(super) fn find(graph: &Graph, environment: &Environment<'_>) -> Result<Vec<Needs>, OutOfMemory> {
     let stacks = may_point_to_stack(graph)?;
     let mut all: Vec<Needs> = filled(graph.len(), Needs::default())?;
     let at = |all: &[Needs], pc: usize| all.get(pc).copied().unwrap_or_default();
@@ -136,7 +137,7 @@ pub(super) fn find(graph: &Graph) -> Result<Vec<Needs>, OutOfMemory> {
                 needs = needs.union(at(&all, graph.jump(pc, off)));
             }
             let stacks = stacks.get(pc).copied().unwrap_or(u16::MAX);
-            before(insn, graph.function_of(pc) == 0, stacks, &mut needs);
+            before(insn, graph.function_of(pc) == 0, stacks, environment, &mut needs);
             if let Some(known) = all.get_mut(pc)
                 && *known != needs
             {
@@ -154,7 +155,7 @@ pub(super) fn find(graph: &Graph) -> Result<Vec<Needs>, OutOfMemory> {
 
 /// What is needed before an instruction, of what is needed after it. `stacks` are the registers that may point
 /// to a stack.
-fn before(insn: Instruction, in_main: bool, stacks: u16, needs: &mut Needs) {
+fn before(insn: Instruction, in_main: bool, stacks: u16, environment: &Environment<'_>, needs: &mut Needs) {
     let may_be_stack = |reg: Reg| reg != Reg::FRAME && stacks & bit(reg) != 0;
     let arguments = || Reg::ARGUMENTS.into_iter().any(may_be_stack);
     match insn {
@@ -177,13 +178,20 @@ fn before(insn: Instruction, in_main: bool, stacks: u16, needs: &mut Needs) {
                 needs.need(src, true);
             }
         }
-        Instruction::CallHelper { .. } => {
+        Instruction::CallHelper { id } => {
             // A helper reads bytes, whatever they are.
             if arguments() {
                 needs.need_cells(Cells::MAX, false);
             }
             needs.overwrite(Reg::R0);
-            Reg::ARGUMENTS.into_iter().for_each(|reg| needs.need(reg, true));
+            let helper = environment.helpers.iter().find(|helper| helper.id == id);
+            let args = helper.map_or([Arg::None; 5], |helper| helper.prototype.args);
+            for (reg, arg) in Reg::ARGUMENTS.into_iter().zip(args) {
+                needs.overwrite(reg);
+                if arg != Arg::None {
+                    needs.need(reg, arg != Arg::Number);
+                }
+            }
         }
         Instruction::CallLocal { .. } => {
             if arguments() {

@@ -103,7 +103,7 @@ impl<'w> Walk<'w> {
             environment,
             log,
             ids: Ids::default(),
-            needs: needs::find(graph)?,
+            needs: needs::find(graph, environment)?,
             meetings,
             nodes: Vec::new(),
             pending: Vec::new(),

@@ -10,10 +10,11 @@ use seccomp_kernel::notify::{
     AddFd, Errno, FdProgress, Id, Interrupt, Ioctl, IoctlError, Next, Notifications, Poll, RequestError,
     Response, SeccompNotif, Ticket, Wait, Wake, read_id,
 };
-use seccomp_kernel::runtime::SeccompData;
+use seccomp_kernel::runtime::{HelperHost, SeccompData};
 use seccomp_kernel::{self as kernel, Arch, Entry, ListenerError, LogEntry, Notified, Traced};
 use zerocopy::IntoBytes;
 
+use super::extensions::Asking;
 use super::files::{Descriptors, File, Opened};
 use super::{End, Process, Reply, SIGKILL, Thread, error};
 
@@ -173,6 +174,8 @@ pub enum Progress {
 pub(super) struct Entering<'t> {
     pub(super) thread: &'t Thread,
     pub(super) data: SeccompData,
+    /// What extensions ask.
+    pub(super) asking: Option<Asking<'t>>,
     /// The request that was made.
     pub(super) request: Option<(Listener, Id)>,
 }
@@ -180,6 +183,10 @@ pub(super) struct Entering<'t> {
 impl Entry for Entering<'_> {
     fn data(&mut self) -> SeccompData {
         self.data
+    }
+
+    fn helper_host(&self) -> Option<&dyn HelperHost> {
+        self.asking.as_ref().map(|asking| asking as &dyn HelperHost)
     }
 
     fn trace(&mut self, _: u16) -> Traced {

@@ -550,7 +550,8 @@ impl Library {
                 instruction_pointer: mock::INSTRUCTION_POINTER,
                 args,
             };
-            let decision = evaluate(self.threads[thread].seccomp(), &data, Pass::Entry, Default::default());
+            let decision =
+                evaluate(self.threads[thread].seccomp(), &data, Pass::Entry, Default::default(), None);
             let allows = action == ALLOW;
             let same = if allows {
                 decision.value & 0xffff_0000 == ALLOW

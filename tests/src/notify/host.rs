@@ -331,7 +331,7 @@ impl Host {
             {
                 self.jobs[at] = None;
                 let end = match job {
-                    Job::Call if value == process::id().into() => End::Allowed,
+                    Job::Call if value == i64::from(process::id()) => End::Allowed,
                     Job::Receive(offset) if value == 0 => End::Received(self.received(at, offset)),
                     Job::Poll if value >= 0 => End::Polled(u16::from_ne_bytes(self.take(at, 6)).into()),
                     _ => End::Returned(value),

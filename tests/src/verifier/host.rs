@@ -11,12 +11,15 @@ use std::{env, io};
 
 use cbpf_translator::Insn;
 use cbpf_translator::ebpf::Opcode;
-use seccomp_runtime::verifier::{MapAccess, MapKind};
+use seccomp_rbpf::object::Object;
+use seccomp_runtime::verifier::{MapAccess, MapDescriptor, MapKind};
 
 use super::environment::MAPS;
 
 const MAP_CREATE: i64 = 0;
+const MAP_UPDATE: i64 = 2;
 const PROG_LOAD: i64 = 5;
+const MAP_FREEZE: i64 = 22;
 const PROG_TYPE_SYSCALL: u32 = 31;
 const F_SLEEPABLE: u32 = 1 << 4;
 const F_RDONLY_PROG: u32 = 1 << 7;
@@ -57,20 +60,7 @@ pub fn judge() -> Option<Judge> {
 
 impl Judge {
     fn new() -> io::Result<Self> {
-        let maps = MAPS.iter().map(|map| {
-            let kind = match map.kind {
-                MapKind::Array => 2,
-                MapKind::Hash => 1,
-                MapKind::LruHash => 9,
-                MapKind::Ring => 27,
-                MapKind::TaskStorage => return Err(io::ErrorKind::Unsupported.into()),
-            };
-            let mut attributes: Attributes = [0; 32];
-            attributes[..4].copy_from_slice(&[kind, map.key_size, map.value_size, map.max_entries]);
-            attributes[4] = if map.access == MapAccess::ReadOnly { F_RDONLY_PROG } else { 0 };
-            bpf(MAP_CREATE, &attributes)
-        });
-        let judge = Self { maps: maps.collect::<io::Result<_>>()? };
+        let judge = Self { maps: MAPS.iter().map(create).collect::<io::Result<_>>()? };
         let exit = [Insn::new(0xb7, 0, 0, 0, 0), Insn::new(0x95, 0, 0, 0, 0)];
         match judge.verify(&exit) {
             Ok(()) => Ok(judge),
@@ -78,13 +68,72 @@ impl Judge {
         }
     }
 
-    /// What the kernel says of a program. Map numbers in it are indices of the environment's maps.
+    /// The kernel's verifier with the maps of an object file, each with its first value; nothing if one is of a kind
+    /// that the kernel has for no program of this type.
+    ///
+    /// # Panics
+    ///
+    /// The kernel does not make a map.
+    pub fn with_maps_of(&self, object: &Object) -> Option<Self> {
+        if object.maps.iter().any(|map| map.descriptor.kind == MapKind::TaskStorage) {
+            return None;
+        }
+        let maps = object.maps.iter().map(|map| {
+            let fd = create(&map.descriptor)?;
+            if let Some(initial) = &map.initial {
+                let key = 0_u32;
+                let mut attributes: Attributes = [0; 32];
+                attributes[0] = fd.as_raw_fd().cast_unsigned();
+                put(&mut attributes, 2, (&raw const key).expose_provenance());
+                put(&mut attributes, 4, initial.as_ptr().expose_provenance());
+                call(MAP_UPDATE, &attributes)?;
+            }
+            if map.freeze {
+                let mut attributes: Attributes = [0; 32];
+                attributes[0] = fd.as_raw_fd().cast_unsigned();
+                call(MAP_FREEZE, &attributes)?;
+            }
+            Ok(fd)
+        });
+        Some(Self { maps: maps.collect::<io::Result<_>>().expect("the kernel makes the maps") })
+    }
+
+    /// Whether the kernel accepts a program, which takes less than asking why not.
+    pub fn accepts(&self, program: &[Insn]) -> bool {
+        open(PROG_LOAD, &self.load(&self.bytes(program))).is_ok()
+    }
+
+    /// What the kernel says of a program. Map numbers in it are indices of the maps.
     ///
     /// # Errors
     ///
     /// It refuses the program.
     pub fn verify(&self, program: &[Insn]) -> Result<(), Refusal> {
-        let mut insns = Vec::with_capacity(8 * program.len());
+        let bytes = self.bytes(program);
+        let mut attributes = self.load(&bytes);
+        let mut log = vec![0_u8; 1 << 16];
+        attributes[6] = 1;
+        attributes[7] = log.len() as u32;
+        put(&mut attributes, 8, log.as_mut_ptr().expose_provenance());
+        let Err(error) = open(PROG_LOAD, &attributes) else { return Ok(()) };
+        let mut errno = error.raw_os_error().unwrap_or(0);
+        if errno == libc::ENOSPC {
+            // The log is too long, of which it keeps the end; that may be all that is wrong.
+            attributes[6..10].fill(0);
+            match open(PROG_LOAD, &attributes) {
+                Ok(_) => return Ok(()),
+                Err(error) => errno = error.raw_os_error().unwrap_or(0),
+            }
+        }
+        let len = log.iter().position(|byte| *byte == 0).unwrap_or(log.len());
+        let text = String::from_utf8_lossy(&log[..len]);
+        let lines: Vec<&str> = text.lines().filter(|line| !line.starts_with("processed ")).collect();
+        Err(Refusal { errno, log: lines[lines.len().saturating_sub(4)..].join("\n") })
+    }
+
+    /// A program with the maps' descriptors in it.
+    fn bytes(&self, program: &[Insn]) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(8 * program.len());
         let mut wide = false;
         for insn in program {
             let mut insn = *insn;
@@ -94,36 +143,35 @@ impl Judge {
                 insn.imm = map.map_or(-1, |map| map.as_raw_fd());
             }
             wide = load;
-            insns.extend(insn.to_le_bytes());
+            bytes.extend(insn.to_le_bytes());
         }
-        let mut log = vec![0_u8; 1 << 16];
+        bytes
+    }
+
+    fn load(&self, bytes: &[u8]) -> Attributes {
         let mut attributes: Attributes = [0; 32];
         attributes[0] = PROG_TYPE_SYSCALL;
-        attributes[1] = program.len() as u32;
-        put(&mut attributes, 2, insns.as_ptr().expose_provenance());
+        attributes[1] = (bytes.len() / 8) as u32;
+        put(&mut attributes, 2, bytes.as_ptr().expose_provenance());
         put(&mut attributes, 4, c"GPL".as_ptr().expose_provenance());
-        attributes[6] = 1;
-        attributes[7] = log.len() as u32;
-        put(&mut attributes, 8, log.as_mut_ptr().expose_provenance());
         attributes[11] = F_SLEEPABLE;
-        let answer = bpf(PROG_LOAD, &attributes);
-        let Err(error) = answer else { return Ok(()) };
-        let errno = error.raw_os_error().unwrap_or(0);
-        if errno == libc::ENOSPC {
-            // The log is full, and that is all that is wrong, or else says the kernel without one.
-            attributes[6..10].fill(0);
-            return match bpf(PROG_LOAD, &attributes) {
-                Ok(_) => Ok(()),
-                Err(error) => {
-                    Err(Refusal { errno: error.raw_os_error().unwrap_or(0), log: "too long".into() })
-                }
-            };
-        }
-        let len = log.iter().position(|byte| *byte == 0).unwrap_or(log.len());
-        let text = String::from_utf8_lossy(&log[..len]);
-        let lines: Vec<&str> = text.lines().filter(|line| !line.starts_with("processed ")).collect();
-        Err(Refusal { errno, log: lines[lines.len().saturating_sub(4)..].join("\n") })
+        attributes
     }
+}
+
+/// A map of this description, empty.
+fn create(map: &MapDescriptor) -> io::Result<OwnedFd> {
+    let kind = match map.kind {
+        MapKind::Array => 2,
+        MapKind::Hash => 1,
+        MapKind::LruHash => 9,
+        MapKind::Ring => 27,
+        MapKind::TaskStorage => return Err(io::ErrorKind::Unsupported.into()),
+    };
+    let mut attributes: Attributes = [0; 32];
+    attributes[..4].copy_from_slice(&[kind, map.key_size, map.value_size, map.max_entries]);
+    attributes[4] = if map.access == MapAccess::ReadOnly { F_RDONLY_PROG } else { 0 };
+    open(MAP_CREATE, &attributes)
 }
 
 fn put(attributes: &mut Attributes, at: usize, address: usize) {
@@ -131,12 +179,16 @@ fn put(attributes: &mut Attributes, at: usize, address: usize) {
     (attributes[at], attributes[at + 1]) = (address as u32, (address >> 32) as u32);
 }
 
-fn bpf(command: i64, attributes: &Attributes) -> io::Result<OwnedFd> {
-    // SAFETY: the kernel reads the attributes, and writes to the log they name, which its owner keeps.
-    let fd = unsafe { libc::syscall(libc::SYS_bpf, command, attributes, size_of::<Attributes>()) };
-    if fd < 0 {
-        return Err(io::Error::last_os_error());
-    }
-    // SAFETY: both commands give a new file descriptor, which is nobody else's.
+fn call(command: i64, attributes: &Attributes) -> io::Result<i64> {
+    // SAFETY: the kernel reads the attributes, and what they name, of the size that it has; it writes to the log
+    // alone. Their owners keep both.
+    let result = unsafe { libc::syscall(libc::SYS_bpf, command, attributes, size_of::<Attributes>()) };
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) }
+}
+
+/// A call that opens a descriptor.
+fn open(command: i64, attributes: &Attributes) -> io::Result<OwnedFd> {
+    let fd = call(command, attributes)?;
+    // SAFETY: the commands that come here give a new file descriptor, which is nobody else's.
     Ok(unsafe { OwnedFd::from_raw_fd(fd as i32) })
 }

@@ -135,8 +135,9 @@ fn stacks_decide_as_their_filters_do() {
                 input.nr = rng.random_range(-2..=600);
             }
             // A thread that is told to die stays dead, so each call is a new thread's.
-            let [ours, plain] = [&planned, &plain]
-                .map(|thread| evaluate(&thread.seccomp().inherit(), &input, Pass::Entry, LogMask::default()));
+            let [ours, plain] = [&planned, &plain].map(|thread| {
+                evaluate(&thread.seccomp().inherit(), &input, Pass::Entry, LogMask::default(), None)
+            });
             assert_eq!(ours, plain, "{depth} filters and {input:x?}");
             let is_constant = newest
                 .newest_first()

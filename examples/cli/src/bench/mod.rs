@@ -3,6 +3,7 @@
 //! All that is compared is measured in the same rounds ([`measure`]), and a ratio is the median of the ratios
 //! of each round.
 
+mod extension;
 mod grid;
 mod host;
 mod install;
@@ -11,7 +12,7 @@ mod plot;
 mod threads;
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use cbpf_translator::Checked;
@@ -21,12 +22,14 @@ use seccomp_rbpf::cases::{self, ARGUMENT, CONSTANT};
 use seccomp_rbpf::exec_memory::HostExecMemory;
 #[cfg(target_arch = "x86_64")]
 use seccomp_runtime::RbpfVm;
-use seccomp_runtime::{EngineKind, Loaded, SeccompData};
+use seccomp_runtime::{self as runtime, EngineKind, Loaded, SeccompData};
 
 pub(crate) use host::{CALLS, CallsArgs, serve};
 
 use crate::engine::Engine;
-use crate::filter::{self, Name};
+use crate::extension::Extension;
+use crate::filter::{self, Filter, Name};
+use crate::profile_args::ProfileArgs;
 use crate::{output, run};
 use grid::Grid;
 use measure::{Effort, Probe};
@@ -34,7 +37,7 @@ use measure::{Effort, Probe};
 /// Measure decisions: a plan on each engine, each engine on the whole filter, and the host's own seccomp
 ///
 /// Without a FILTER a profile as containers have it is measured, compiled in two ways and against the same
-/// written by hand, short and long filters, and stacks of filters. Times are medians; of what stands in one
+/// written by hand, short and long filters, stacks of filters, and eBPF filters. Times are medians; of what stands in one
 /// table all was measured in the same rounds.
 ///
 /// Three kinds of calls are decided about: getppid(2), personality(2) that asks, whose argument the filters
@@ -42,7 +45,7 @@ use measure::{Effort, Probe};
 #[derive(clap::Args)]
 #[command(after_help = "Example:\n  seccomp-rbpf bench --plot docs")]
 pub struct BenchArgs {
-    /// Raw sock_filter bytes or assembler text, for x86_64; each is measured for itself
+    /// Raw sock_filter bytes, assembler text, profiles or eBPF object files, for x86_64; each is measured for itself
     #[arg(value_name = "FILTER")]
     filters: Vec<PathBuf>,
     /// Measure little: shows that it works rather than how fast
@@ -51,6 +54,8 @@ pub struct BenchArgs {
     /// Write plots of cost against length and against the number of filters to this folder, as SVG
     #[arg(long, value_name = "DIR", conflicts_with = "filters")]
     plot: Option<PathBuf>,
+    #[command(flatten)]
+    profile: ProfileArgs,
 }
 
 /// Numbers of rules whose cost is compared, and the longest filter comes on top.
@@ -65,14 +70,21 @@ pub fn run(args: &BenchArgs) -> anyhow::Result<ExitCode> {
     if args.filters.is_empty() {
         shipped(args, effort)?;
     } else {
-        let inputs = args.filters.iter().map(|path| {
-            let filter = filter::load_checked(path, Arch::X86_64)?;
-            Ok(Input::filter(&Name(path).to_string(), filter))
-        });
-        let inputs: Vec<_> = inputs.collect::<anyhow::Result<_>>()?;
-        output::text(install::Table::measure(&inputs, effort)?)?;
-        measured(&inputs, effort)?;
-        output::text(host::Table::measure(&inputs, effort)?)?;
+        let (mut inputs, mut extensions) = (Vec::new(), Vec::new());
+        for path in &args.filters {
+            match filter::load_any(path, Arch::X86_64, &args.profile)? {
+                Filter::Classic(filter) => inputs.push(Input::filter(&Name(path).to_string(), filter)),
+                Filter::Extension(filter) => extensions.push((path, filter)),
+            }
+        }
+        if !inputs.is_empty() {
+            output::text(install::Table::measure(&inputs, effort)?)?;
+            measured(&inputs, effort)?;
+            output::text(host::Table::measure(&inputs, effort)?)?;
+        }
+        for (path, filter) in &extensions {
+            output::text(extension_grid(path, filter, effort)?)?;
+        }
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -107,6 +119,9 @@ fn shipped(args: &BenchArgs, effort: Effort) -> anyhow::Result<()> {
     let depths: Vec<_> = DEPTHS.into_iter().map(|depth| (depth as u32, stack(depth))).collect();
     let depths = series("filters", &depths, effort)?;
     output::text(&depths)?;
+
+    output::text(extension::work(effort)?)?;
+    output::text(extension::Verification::measure(effort)?)?;
 
     output::text(host::Table::measure(&inputs, effort)?)?;
     let threads = threads::Table::measure(policy.linear()?, effort)?;
@@ -219,20 +234,35 @@ impl Input {
             let vm = RbpfVm::load(&self.filter, &HostExecMemory)?;
             subjects.push(("whole through rbpf's VM".into(), Subject::Vm(Box::new(vm))));
         }
-        let (rows, subjects): (Vec<_>, Vec<_>) = subjects.into_iter().unzip();
-        let mix = cases::workload();
-        let columns: [(&str, &[&SeccompData]); 3] =
-            [("getppid", &[&CONSTANT; 100]), ("personality", &[&ARGUMENT; 100]), ("mix", &mix)];
-        let base = rows.iter().position(|row| *row == name(Engine::PLAN)).unwrap_or(0);
-        Ok(Grid::measure(
-            self.name.clone(),
-            rows,
-            columns.map(|(name, _)| name.into()).to_vec(),
-            base,
-            |row, column| subjects[row].probe(columns[column].1),
-            effort,
-        ))
+        Ok(grid(self.name.clone(), &subjects, effort))
     }
+}
+
+/// Every engine on every kind of call. The filter's maps are new on each, and no kernel answers its helpers.
+fn extension_grid(path: &Path, filter: &Extension, effort: Effort) -> anyhow::Result<Grid> {
+    let mut subjects = vec![("empty call".into(), Subject::Function(|(), _| 0))];
+    for engine in engines() {
+        subjects.push((name(engine), Subject::Extension(filter.load(engine)?.filter)));
+    }
+    let title = format!("{}, {} instructions", Name(path), filter.verified.insns().len());
+    Ok(grid(title, &subjects, effort))
+}
+
+/// Subjects by the three kinds of calls.
+fn grid(title: String, subjects: &[(String, Subject)], effort: Effort) -> Grid {
+    let rows: Vec<_> = subjects.iter().map(|(name, _)| name.clone()).collect();
+    let mix = cases::workload();
+    let columns: [(&str, &[&SeccompData]); 3] =
+        [("getppid", &[&CONSTANT; 100]), ("personality", &[&ARGUMENT; 100]), ("mix", &mix)];
+    let base = rows.iter().position(|row| *row == name(Engine::PLAN)).unwrap_or(0);
+    Grid::measure(
+        title,
+        rows,
+        columns.map(|(name, _)| name.into()).to_vec(),
+        base,
+        |row, column| subjects[row].1.probe(columns[column].1),
+        effort,
+    )
 }
 
 /// What one call costs on each engine, by a number that grows.
@@ -254,6 +284,7 @@ fn series(what: &str, inputs: &[(u32, Input)], effort: Effort) -> anyhow::Result
 enum Subject {
     Function(fn(&(), &SeccompData) -> u32),
     Filter(Loaded),
+    Extension(runtime::Extension),
     /// rbpf's JIT through rbpf's own interface, which wants a copy of each call.
     #[cfg(target_arch = "x86_64")]
     Vm(Box<RbpfVm>),
@@ -265,6 +296,7 @@ impl Subject {
         match self {
             Self::Function(decide) => Probe::new(&(), *decide, calls),
             Self::Filter(filter) => Probe::new(filter, Loaded::run, calls),
+            Self::Extension(filter) => Probe::new(filter, extension::decide, calls),
             #[cfg(target_arch = "x86_64")]
             Self::Vm(vm) => Probe::new(&**vm, RbpfVm::run, calls),
             Self::Thread(state) => Probe::new(state, decide, calls),
@@ -273,7 +305,7 @@ impl Subject {
 }
 
 fn decide(state: &ThreadState, call: &SeccompData) -> u32 {
-    evaluate(state, call, Pass::Entry, LogMask::default()).value
+    evaluate(state, call, Pass::Entry, LogMask::default(), None).value
 }
 
 /// Results that have to keep a bound.

@@ -5,13 +5,16 @@ use std::iter;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow};
-use cbpf_translator::Checked;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
-use seccomp_kernel::{Arch, strictest};
-use seccomp_runtime::{Loaded, SeccompData};
+use seccomp_kernel::{Arch, Program, strictest};
+use seccomp_runtime::SeccompData;
 
 use crate::engine::Engine;
-use crate::filter::{self, Name};
+use crate::extension::NamedMap;
+use crate::filter::{self, Filter, Name};
+use crate::host::{Asked, ThisProcess};
+use crate::profile_args::ProfileArgs;
+use crate::setting::{self, Setting};
 
 /// `--engine`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,6 +41,7 @@ pub struct Engines {
     /// The filters' names, the newest first.
     paths: Vec<PathBuf>,
     stacks: Vec<Stack>,
+    host: ThisProcess,
 }
 
 impl Engines {
@@ -46,17 +50,25 @@ impl Engines {
     /// # Errors
     ///
     /// A filter is refused, or a selected engine cannot run it.
-    pub fn load(paths: &[PathBuf], arch: Arch, selection: Selection) -> anyhow::Result<Self> {
+    pub fn load(
+        paths: &[PathBuf],
+        arch: Arch,
+        profile: &ProfileArgs,
+        selection: Selection,
+        settings: &[Setting],
+        host: ThisProcess,
+    ) -> anyhow::Result<Self> {
         let paths: Vec<_> = paths.iter().rev().cloned().collect();
-        let filters: Vec<_> =
-            paths.iter().map(|path| filter::load_checked(path, arch)).collect::<anyhow::Result<_>>()?;
+        let mut filters: Vec<_> =
+            paths.iter().map(|path| filter::load_any(path, arch, profile)).collect::<anyhow::Result<_>>()?;
+        setting::apply(&mut filters, settings)?;
         let stacks = match selection {
             Selection::One(engine) => vec![Stack::load(engine, &filters)?],
             Selection::All => {
                 Engine::all().map(|engine| Stack::load(engine, &filters)).collect::<anyhow::Result<_>>()?
             }
         };
-        Ok(Self { paths, stacks })
+        Ok(Self { paths, stacks, host })
     }
 
     /// The filters' return value for a call, and the filter that it is from.
@@ -67,19 +79,31 @@ impl Engines {
     #[inline]
     pub fn decide(&self, data: &SeccompData) -> anyhow::Result<(u32, &Path)> {
         let (first, others) = self.stacks.split_first().context("no engine")?;
-        let decision = first.run(data);
-        if others.iter().any(|other| other.run(data) != decision) {
-            return Err(self.disagreement(data));
+        let moment = self.host.moment();
+        let decision = first.run(data, &moment.told());
+        if !others.is_empty() {
+            // Each has maps of its own, and all have to do the same with them.
+            let mut all = vec![decision];
+            all.extend(others.iter().map(|other| other.run(data, &moment.untold())));
+            if all.iter().any(|other| *other != decision) {
+                return Err(self.disagreement(data, &all));
+            }
         }
         let (value, index) = decision.context("no filter")?;
         Ok((value, &self.paths[index]))
     }
 
+    /// The maps of the filters, the oldest first, on the first engine.
+    pub fn maps(&self) -> impl Iterator<Item = &NamedMap> {
+        let filters = self.stacks.first().into_iter().flat_map(|stack| stack.newest_first.iter().rev());
+        filters.flat_map(|(_, maps)| maps)
+    }
+
     #[cold]
-    fn disagreement(&self, data: &SeccompData) -> anyhow::Error {
+    fn disagreement(&self, data: &SeccompData, decisions: &[Option<(u32, usize)>]) -> anyhow::Error {
         let mut text = String::from("the engines disagree:");
-        for stack in &self.stacks {
-            let value = stack.run(data).map_or(String::new(), |(value, _)| format!(" {value:#010x}"));
+        for (stack, decision) in self.stacks.iter().zip(decisions) {
+            let value = decision.map_or(String::new(), |(value, _)| format!(" {value:#010x}"));
             // A string takes everything.
             let _ = write!(text, " {}{value},", stack.engine.name());
         }
@@ -93,19 +117,19 @@ impl Engines {
 /// Filters on one engine.
 struct Stack {
     engine: Engine,
-    newest_first: Vec<Loaded>,
+    newest_first: Vec<(Program, Vec<NamedMap>)>,
 }
 
 impl Stack {
-    fn load(engine: Engine, newest_first: &[Checked]) -> anyhow::Result<Self> {
-        let loaded = newest_first.iter().cloned().map(|filter| engine.load(filter));
+    fn load(engine: Engine, newest_first: &[Filter]) -> anyhow::Result<Self> {
+        let loaded = newest_first.iter().map(|filter| engine.load_any(filter));
         Ok(Self { engine, newest_first: loaded.collect::<anyhow::Result<_>>()? })
     }
 
     /// The return value that counts, and the index of its filter.
     #[inline]
-    fn run(&self, data: &SeccompData) -> Option<(u32, usize)> {
-        strictest(self.newest_first.iter().map(|filter| filter.run(data)).zip(0..))
+    fn run(&self, data: &SeccompData, host: &Asked<'_>) -> Option<(u32, usize)> {
+        strictest(self.newest_first.iter().map(|(filter, _)| filter.run(data, Some(host))).zip(0..))
     }
 }
 
@@ -119,11 +143,12 @@ mod tests {
     fn a_disagreement_names_engines_call_and_filters() {
         let stack = |kind, value| {
             let filter = check(vec![SockFilter::new(0x06, 0, 0, value)]).unwrap();
-            Stack::load(Engine { kind, plan: false }, &[filter]).unwrap()
+            Stack::load(Engine { kind, plan: false }, &[Filter::Classic(filter)]).unwrap()
         };
         let engines = |value| Engines {
             paths: vec!["a.bpf".into()],
             stacks: vec![stack(EngineKind::Interpreter, 1), stack(EngineKind::Native, value)],
+            host: ThisProcess::new(Vec::new()),
         };
         let data =
             SeccompData { nr: -1, arch: 0xc000_003e, args: [255, 0, 0, 0, 0, 1], ..Default::default() };

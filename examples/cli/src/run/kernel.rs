@@ -5,17 +5,41 @@ use std::io::{IoSlice, IoSliceMut};
 use std::ops::ControlFlow;
 
 use nix::sys::uio::{RemoteIoVec, process_vm_readv, process_vm_writev};
-use seccomp_kernel::runtime::{EngineKind, ExecMemory};
-use seccomp_kernel::{Arch, Fault, GroupLock, Interrupted, Kernel, ListenerError, Mode, ThreadGroup};
+use seccomp_kernel::runtime::{EngineKind, ExecMemory, HELPERS};
+use seccomp_kernel::{
+    Arch, ExtensionRights, Fault, GroupLock, Interrupted, Kernel, ListenerError, Mode, ThreadGroup,
+};
 use seccomp_rbpf::exec_memory::HostExecMemory;
 
 use super::listener::{self, Made};
 use super::proc::Status;
 use super::task::{Task, Tasks};
 use crate::engine::Engine;
+use crate::extension;
 
 /// The bit of CAP_SYS_ADMIN in a capability set.
 const CAP_SYS_ADMIN: u64 = 1 << 21;
+
+/// Bytes that the maps of one extension may take.
+const MAP_BYTES: usize = 64 << 20;
+
+/// What is the same for all threads.
+#[derive(Clone, Copy)]
+pub(crate) struct Settings {
+    /// What runs filters.
+    pub(crate) engine: Engine,
+    /// Whether programs may install extensions.
+    pub(crate) extensions: bool,
+    /// What the places of keys in their hashes depend on.
+    pub(crate) seed: [u64; 2],
+}
+
+impl Settings {
+    /// With this engine, and extensions as an option says.
+    pub(crate) fn new(engine: Engine, extensions: bool) -> Self {
+        Self { engine, extensions, seed: extension::seed() }
+    }
+}
 
 /// The kernel, as `task` sees it while it is stopped at a system call.
 ///
@@ -25,7 +49,7 @@ const CAP_SYS_ADMIN: u64 = 1 << 21;
 pub(super) struct Caller<'a> {
     pub(super) tasks: &'a Tasks,
     pub(super) task: &'a Task,
-    pub(super) engine: Engine,
+    pub(super) settings: Settings,
     /// What the host has returned for the filter that it was to install first: a descriptor, or 0.
     pub(super) made: Option<i32>,
     /// The host has to install a filter first. What has been refused for that means nothing.
@@ -33,8 +57,8 @@ pub(super) struct Caller<'a> {
 }
 
 impl<'a> Caller<'a> {
-    pub(super) fn new(tasks: &'a Tasks, task: &'a Task, engine: Engine) -> Self {
-        Self { tasks, task, engine, made: None, needs_host: Cell::new(false) }
+    pub(super) fn new(tasks: &'a Tasks, task: &'a Task, settings: Settings) -> Self {
+        Self { tasks, task, settings, made: None, needs_host: Cell::new(false) }
     }
 
     /// Whether a TSYNC would give some thread a filter with a listener: the host has to give it its own.
@@ -102,17 +126,29 @@ impl<'a> Kernel for Caller<'a> {
         })
     }
 
+    fn extension_rights(&self) -> Option<ExtensionRights<'_>> {
+        let Settings { engine, extensions, seed } = self.settings;
+        extensions.then_some(ExtensionRights {
+            helpers: &HELPERS,
+            engine: engine.kind,
+            map_bytes: MAP_BYTES,
+            // What the host reads when the call runs is in the program's memory.
+            uses_copies: false,
+            seed,
+        })
+    }
+
     fn exec_memory(&self) -> &dyn ExecMemory {
         &HostExecMemory
     }
 
     fn engine(&self) -> EngineKind {
-        self.engine.kind
+        self.settings.engine.kind
     }
 
     fn planned_entries(&self) -> &[Arch] {
         // Those of an x86-64 machine.
-        if self.engine.plan { &[Arch::X86_64, Arch::I386] } else { &[] }
+        if self.settings.engine.plan { &[Arch::X86_64, Arch::I386] } else { &[] }
     }
 }
 

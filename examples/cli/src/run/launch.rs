@@ -3,7 +3,7 @@
 //! A launcher, which is this command under a hidden name, waits until it is traced by its parent, and then
 //! turns into the program.
 
-use std::ffi::OsString;
+use std::ffi::{CStr, OsString};
 use std::io::{self, ErrorKind, Write};
 use std::os::unix::process::CommandExt;
 use std::process::{Command, ExitCode};
@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use anyhow::{Context, bail, ensure};
 use clap::Args;
+use nix::sys::prctl;
 use nix::sys::ptrace::{self, Options};
 use nix::unistd::Pid;
 
@@ -19,6 +20,12 @@ use super::proc::Status;
 
 /// The hidden subcommand.
 pub(crate) const LAUNCH: &str = "__launch";
+
+/// What the launcher calls itself when its own exec(2) is behind it, which is not the program's.
+const READY: &CStr = c"waits-for-trace";
+
+/// How long one looks away while waiting for the other.
+const POLL: Duration = Duration::from_micros(200);
 
 /// The program and its arguments.
 #[derive(Args)]
@@ -29,9 +36,9 @@ pub(crate) struct LaunchArgs {
 
 /// The launcher's side: waits to be seized, then becomes the program. Returns only if it cannot.
 pub(crate) fn launch(args: &LaunchArgs) -> anyhow::Result<ExitCode> {
-    const POLL: Duration = Duration::from_micros(200);
     let [program, rest @ ..] = args.command.as_slice() else { bail!("no command") };
     let parent = Pid::parent();
+    prctl::set_name(READY).context("cannot tell that this is ready")?;
     // No signal tells of it: anybody can send one.
     while Status::of(Pid::this()).tracer() != Some(parent) {
         ensure!(Pid::parent() == parent, "the command that wanted to trace this is gone");
@@ -52,6 +59,11 @@ pub(super) fn start(command: &[OsString]) -> anyhow::Result<Pid> {
     let mut child =
         Command::new(this).arg(LAUNCH).arg("--").args(command).spawn().context("cannot start a process")?;
     let pid = Pid::from_raw(child.id().cast_signed());
+    // Seized earlier, the launcher's own exec(2) would be taken for that of the program.
+    while Status::of(pid).name() != READY.to_str().ok() {
+        ensure!(child.try_wait()?.is_none(), "the launcher has ended");
+        thread::sleep(POLL);
+    }
     let options = Options::PTRACE_O_TRACESYSGOOD
         | Options::PTRACE_O_TRACECLONE
         | Options::PTRACE_O_TRACEFORK

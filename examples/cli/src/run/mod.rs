@@ -6,13 +6,14 @@
 //! too; the place to confine one is a kernel.
 
 mod enforce;
+mod helpers;
 mod kernel;
 mod launch;
 mod listener;
-mod proc;
+pub(crate) mod proc;
 mod record;
 mod signals;
-mod sys;
+pub(crate) mod sys;
 mod task;
 mod tracer;
 
@@ -25,13 +26,17 @@ use clap::Args;
 use nix::unistd::Pid;
 use seccomp_kernel::runtime::translator::Checked;
 use seccomp_kernel::uapi::FilterFlags;
-use seccomp_kernel::{Arch, ThreadState, attach};
+use seccomp_kernel::{Arch, ThreadState, attach, attach_extension};
 
 pub(crate) use launch::{LAUNCH, LaunchArgs, launch};
 
 use crate::engine::{self, Engine};
-use crate::filter;
-use kernel::Caller;
+use crate::extension::NamedMap;
+use crate::filter::{self, Filter};
+use crate::profile_args::ProfileArgs;
+use crate::setting::{self, Setting};
+use crate::{host, maps};
+use kernel::{Caller, Settings};
 use record::Record;
 use task::{Task, Tasks};
 use tracer::Tracer;
@@ -51,6 +56,20 @@ pub(crate) struct RunArgs {
     /// Print how often each call was made and what was decided, when all has ended
     #[arg(long)]
     summary: bool,
+    /// Put an entry into a map of eBPF filters given with --filter; a number, or `hex:` and bytes
+    #[arg(long, value_name = "MAP:KEY=VALUE", value_parser = Setting::parse)]
+    set: Vec<Setting>,
+    /// Print what the maps of eBPF filters given with --filter have in them, when all has ended
+    #[arg(long)]
+    maps: bool,
+    /// Print the events that those filters send
+    #[arg(long)]
+    events: bool,
+    /// Let the program install eBPF filters of its own, by a flag of seccomp(2) that Linux has not
+    #[arg(long)]
+    allow_extensions: bool,
+    #[command(flatten)]
+    profile: ProfileArgs,
     /// The program and its arguments
     #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
     command: Vec<OsString>,
@@ -59,26 +78,54 @@ pub(crate) struct RunArgs {
 /// Runs the program. The result is its exit status, 128 + n if signal n killed it.
 pub(crate) fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
     filter::stdin_once(args.filter.iter().map(PathBuf::as_path))?;
-    let filters =
-        args.filter.iter().map(|path| filter::load_checked(path, Arch::X86_64)).collect::<Result<_, _>>()?;
-    let initial = confine(filters, args.engine)?;
-    let record = Record::new(args.trace.as_deref(), args.summary)?;
+    let filters = args.filter.iter().map(|path| filter::load_any(path, Arch::X86_64, &args.profile));
+    let mut filters: Vec<_> = filters.collect::<anyhow::Result<_>>()?;
+    setting::apply(&mut filters, &args.set)?;
+    let settings = Settings::new(args.engine, args.allow_extensions);
+    let (initial, named) = confined(&filters, settings)?;
+    let mut record = Record::new(args.trace.as_deref(), args.summary)?;
+    if args.events {
+        record = record.with_events(&named);
+    }
 
     let program = launch::start(&args.command)?;
     signals::forward(program)?;
-    let (status, record) = Tracer::new(program, initial, args.engine, record).run()?;
+    let (status, record) = Tracer::new(program, initial, settings, record).run()?;
+    if args.maps {
+        host::tell(format_args!("{}", maps::Contents(&named)));
+    }
     record.finish()?;
     Ok(ExitCode::from(status))
 }
 
 /// The state of a thread that has `filters`, the first the oldest.
 pub(crate) fn confine(filters: Vec<Checked>, engine: Engine) -> anyhow::Result<ThreadState> {
+    let filters: Vec<_> = filters.into_iter().map(Filter::Classic).collect();
+    Ok(confined(&filters, Settings::new(engine, false))?.0)
+}
+
+/// The same, with filters of either kind, and the maps that they have.
+pub(crate) fn confined(
+    filters: &[Filter],
+    settings: Settings,
+) -> anyhow::Result<(ThreadState, Vec<NamedMap>)> {
     let this = Pid::this();
     let task = Task::new(this, this, ThreadState::new());
     let tasks = Tasks::default();
-    let caller = Caller::new(&tasks, &task, engine);
+    let caller = Caller::new(&tasks, &task, settings);
+    let whole = Engine { plan: false, ..settings.engine };
+    let mut named = Vec::new();
     for filter in filters {
-        attach(&caller, filter, FilterFlags::empty()).context("cannot install the filters")?;
+        let attached = match filter {
+            Filter::Classic(filter) => attach(&caller, filter.clone(), FilterFlags::empty()),
+            Filter::Extension(filter) => {
+                // The kernel plans it, for the entries of this machine.
+                let loaded = filter.load(whole)?;
+                named.extend(loaded.maps);
+                attach_extension(&caller, loaded.filter, FilterFlags::empty())
+            }
+        };
+        attached.context("cannot install the filters")?;
     }
-    Ok(task.seccomp)
+    Ok((task.seccomp, named))
 }

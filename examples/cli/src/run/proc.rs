@@ -5,11 +5,11 @@ use std::fs;
 use nix::unistd::Pid;
 
 /// Lines of `/proc/TID/status`.
-pub(super) struct Status(String);
+pub(crate) struct Status(String);
 
 impl Status {
     /// Reads them; of a thread that is gone, nothing.
-    pub(super) fn of(tid: Pid) -> Self {
+    pub(crate) fn of(tid: Pid) -> Self {
         Self(fs::read_to_string(format!("/proc/{tid}/status")).unwrap_or_default())
     }
 
@@ -19,6 +19,11 @@ impl Status {
 
     fn mask(&self, name: &str) -> u64 {
         self.field(name).and_then(|mask| u64::from_str_radix(mask, 16).ok()).unwrap_or(0)
+    }
+
+    /// Its name.
+    pub(super) fn name(&self) -> Option<&str> {
+        self.field("Name")
     }
 
     /// The process the thread belongs to.
@@ -59,6 +64,11 @@ impl Status {
     /// The capabilities in force, in the thread's own user namespace.
     pub(super) fn capabilities(&self) -> u64 {
         self.mask("CapEff")
+    }
+
+    /// Its seccomp mode: 0 none, 1 strict, 2 filter.
+    pub(crate) fn seccomp_mode(&self) -> Option<u32> {
+        self.field("Seccomp")?.parse().ok()
     }
 
     /// Whether no_new_privs is set.

@@ -1,7 +1,7 @@
 //! What is told of the calls: a line each, a table at the end, and the log.
 
 use std::collections::BTreeMap;
-use std::fmt::{Arguments, Write as _};
+use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
 use std::os::unix::ffi::OsStrExt;
@@ -14,6 +14,9 @@ use seccomp_kernel::{AUDIT_SECCOMP, AUDIT_UNSET, Action, Arch, LogEntry, RateLim
 
 use super::proc::Status;
 use super::task::Task;
+use crate::extension::NamedMap;
+use crate::host::tell;
+use crate::maps;
 use crate::return_value::{ReturnValue, Words};
 
 /// The most rows of the table. A program can call any of 2^32 numbers, and filters can answer as many.
@@ -24,6 +27,9 @@ pub(super) struct Record {
     trace: Option<BufWriter<File>>,
     trace_error: Option<io::Error>,
     summary: Option<Summary>,
+    /// The maps whose events are told.
+    events: Vec<NamedMap>,
+    buffer: Vec<u8>,
     /// Of audit records, as printk's, in milliseconds since `start`.
     limit: RateLimit,
     start: Instant,
@@ -51,9 +57,23 @@ impl Record {
             trace: trace.map(open).transpose()?,
             trace_error: None,
             summary: summary.then(Summary::default),
+            events: Vec::new(),
+            buffer: Vec::new(),
             limit: RateLimit::new(5_000, 10),
             start: Instant::now(),
         })
+    }
+
+    /// Tells the events of these maps too.
+    pub(super) fn with_events(self, maps: &[NamedMap]) -> Self {
+        Self { events: maps.to_vec(), ..self }
+    }
+
+    /// Tells what events there are, as lines on standard error.
+    pub(super) fn events(&mut self) {
+        for map in &self.events {
+            maps::drain(map, &mut self.buffer, |line| tell(format_args!("{line}\n")));
+        }
     }
 
     /// A call, and the filters' value for it.
@@ -108,7 +128,8 @@ impl Record {
     /// # Errors
     ///
     /// The file could not be written.
-    pub(super) fn finish(self) -> anyhow::Result<()> {
+    pub(super) fn finish(mut self) -> anyhow::Result<()> {
+        self.events();
         tell_dropped(self.limit.dropped());
         if let Some(summary) = &self.summary {
             tell(format_args!("{}", summary.table()));
@@ -120,11 +141,6 @@ impl Record {
         };
         written.context("the trace is incomplete")
     }
-}
-
-/// Writes to standard error. Where nobody reads that, the program goes on all the same.
-fn tell(text: Arguments<'_>) {
-    let _ = io::stderr().lock().write_fmt(text);
 }
 
 fn tell_dropped(records: u64) {

@@ -6,12 +6,15 @@
 use std::ffi::c_void;
 use std::ptr;
 
+use cbpf_translator::SockFilter;
+use cbpf_translator::cbpf::MAX_INSNS;
 use libc::c_int;
 use nix::errno::Errno;
 use nix::sys::ptrace;
 use nix::unistd::Pid;
 use seccomp_kernel::Sigsys;
-use seccomp_kernel::uapi::SYS_SECCOMP;
+use seccomp_kernel::introspect::{PTRACE_SECCOMP_GET_FILTER, PTRACE_SECCOMP_GET_METADATA};
+use seccomp_kernel::uapi::{FilterFlags, SYS_SECCOMP};
 use seccomp_runtime::SeccompData;
 
 /// The event of a group stop and of a thread's first stop (`linux/ptrace.h`), which libc lacks.
@@ -159,4 +162,79 @@ pub(super) fn call(tid: Pid) -> nix::Result<Call> {
         instruction_pointer: info.instruction_pointer,
         args: entry.args,
     }))
+}
+
+/// A thread of another program, stopped as long as this is there.
+pub(crate) struct Stopped {
+    tid: Pid,
+    /// What it was about to get when it was stopped, or 0.
+    signal: c_int,
+}
+
+impl Stopped {
+    /// Stops a thread.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be traced, or has ended.
+    pub(crate) fn seize(tid: Pid) -> nix::Result<Self> {
+        ptrace::seize(tid, ptrace::Options::empty())?;
+        let mut seized = Self { tid, signal: 0 };
+        ptrace::interrupt(tid)?;
+        loop {
+            let mut status = 0;
+            // SAFETY: `status` is a valid place for an int for the whole call.
+            match Errno::result(unsafe { libc::waitpid(tid.as_raw(), &raw mut status, libc::__WALL) }) {
+                Err(Errno::EINTR) => {}
+                Err(error) => return Err(error),
+                Ok(_) if libc::WIFSTOPPED(status) => {
+                    if let Event::Signal(signal) = event(status) {
+                        seized.signal = signal;
+                    }
+                    return Ok(seized);
+                }
+                Ok(_) => return Err(Errno::ESRCH),
+            }
+        }
+    }
+
+    /// The classic program of a filter; 0 is the oldest.
+    ///
+    /// # Errors
+    ///
+    /// ENOENT if it has not so many.
+    pub(crate) fn filter(&self, index: u64) -> nix::Result<Vec<SockFilter>> {
+        let mut insns = vec![SockFilter::new(0, 0, 0, 0); MAX_INSNS];
+        let index = ptr::without_provenance_mut::<c_void>(index as usize);
+        let to = insns.as_mut_ptr().cast::<c_void>();
+        // SAFETY: PTRACE_SECCOMP_GET_FILTER writes a program to `data`, and `insns` has room for the longest; its
+        // elements are laid out as `struct sock_filter`, and any bytes are one.
+        let len = unsafe { libc::ptrace(PTRACE_SECCOMP_GET_FILTER, self.tid.as_raw(), index, to) };
+        insns.truncate(Errno::result(len)? as usize);
+        Ok(insns)
+    }
+
+    /// Whether a filter was installed with SECCOMP_FILTER_FLAG_LOG.
+    ///
+    /// # Errors
+    ///
+    /// The kernel does not tell.
+    pub(crate) fn filter_logs(&self, index: u64) -> nix::Result<bool> {
+        let mut metadata = [index, 0];
+        let size = ptr::without_provenance_mut::<c_void>(size_of_val(&metadata));
+        let to = metadata.as_mut_ptr().cast::<c_void>();
+        // SAFETY: PTRACE_SECCOMP_GET_METADATA reads and writes as many bytes at `data` as `addr` says, and
+        // `metadata` has them.
+        let written = unsafe { libc::ptrace(PTRACE_SECCOMP_GET_METADATA, self.tid.as_raw(), size, to) };
+        Errno::result(written)?;
+        Ok(metadata[1] & u64::from(FilterFlags::LOG.bits()) != 0)
+    }
+}
+
+impl Drop for Stopped {
+    fn drop(&mut self) {
+        // It may have ended.
+        let signal = ptr::without_provenance_mut(self.signal as usize);
+        let _ = request(libc::PTRACE_DETACH, self.tid, signal);
+    }
 }

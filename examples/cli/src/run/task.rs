@@ -2,9 +2,10 @@
 
 use std::cell::Cell;
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use nix::unistd::Pid;
-use seccomp_kernel::{Sigsys, Thread, ThreadState};
+use seccomp_kernel::{Sigsys, TaskIds, Thread, ThreadState};
 
 use super::listener::Step;
 use super::proc::Status;
@@ -14,6 +15,8 @@ pub(super) struct Task {
     pub(super) tid: Pid,
     /// Its process.
     pub(super) tgid: Pid,
+    /// What no other thread is called, also not one that later has its id.
+    id: u64,
     pub(super) seccomp: ThreadState,
     /// no_new_privs as TSYNC gave it, on top of what the host knows.
     no_new_privs: Cell<bool>,
@@ -51,9 +54,11 @@ pub(super) enum AtExit {
 
 impl Task {
     pub(super) fn new(tid: Pid, tgid: Pid, seccomp: ThreadState) -> Self {
+        static LAST: AtomicU64 = AtomicU64::new(0);
         Self {
             tid,
             tgid,
+            id: LAST.fetch_add(1, Ordering::Relaxed),
             seccomp,
             no_new_privs: Cell::default(),
             exiting: Cell::default(),
@@ -77,9 +82,15 @@ impl Task {
 
     /// The same thread after it executed a program, which makes it the first of its process.
     pub(super) fn executed(self) -> Self {
-        let task = Self::new(self.tgid, self.tgid, self.seccomp);
+        let mut task = Self::new(self.tgid, self.tgid, self.seccomp);
+        task.id = self.id;
         task.no_new_privs.set(self.no_new_privs.get());
         task
+    }
+
+    /// By what extensions remember it and its process.
+    pub(super) fn ids(&self) -> TaskIds {
+        TaskIds { thread: self.id, group: self.tgid.as_raw().cast_unsigned().into() }
     }
 
     /// Whether no_new_privs is set here and the host does not know of it.
@@ -146,7 +157,15 @@ impl Tasks {
     /// The thread `former` executed a program: it is now the only one of process `tgid`, and its first.
     pub(super) fn executed(&mut self, former: Pid, tgid: Pid) {
         let Some(task) = self.remove(former) else { return };
-        self.0.retain(|_, other| other.tgid != tgid);
+        for (_, other) in self.0.extract_if(|_, other| other.tgid == tgid) {
+            other.seccomp.task_exited(other.ids(), false);
+        }
         self.insert(task.executed());
+    }
+
+    /// The thread, which is no longer among these, is gone: extensions forget it, and its process with its last.
+    pub(super) fn forget(&self, task: &Task) {
+        let group_ended = self.0.values().all(|other| other.tgid != task.tgid);
+        task.seccomp.task_exited(task.ids(), group_ended);
     }
 }

@@ -14,13 +14,13 @@ use seccomp_kernel::{Arch, Kernel, LogMask, Pass, ThreadState, Verdict, evaluate
 use syscalls::{x86, x86_64};
 
 use super::enforce;
-use super::kernel::Caller;
+use super::kernel::{Caller, Settings};
 use super::listener;
 use super::proc::Status;
 use super::record::Record;
 use super::sys::{self, Call, Event};
 use super::task::{AtExit, Task, Tasks};
-use crate::engine::Engine;
+use crate::host;
 
 /// `CLONE_UNTRACED`: the child would not be seized.
 const CLONE_UNTRACED: u64 = 0x0080_0000;
@@ -44,7 +44,7 @@ pub(super) struct Tracer {
     program: Pid,
     /// What the program's first image starts with, until it does.
     initial: Option<ThreadState>,
-    engine: Engine,
+    settings: Settings,
     record: Record,
 }
 
@@ -53,7 +53,7 @@ const MAX_BEREAVED: usize = 64;
 
 impl Tracer {
     /// For the seized launcher `program`, whose program will start with the state `initial`.
-    pub(super) fn new(program: Pid, initial: ThreadState, engine: Engine, record: Record) -> Self {
+    pub(super) fn new(program: Pid, initial: ThreadState, settings: Settings, record: Record) -> Self {
         let mut tasks = Tasks::default();
         tasks.insert(Task::new(program, program, ThreadState::new()));
         Self {
@@ -65,7 +65,7 @@ impl Tracer {
             dying: HashMap::new(),
             program,
             initial: Some(initial),
-            engine,
+            settings,
             record,
         }
     }
@@ -167,8 +167,16 @@ impl Tracer {
     }
 
     fn ended(&mut self, tid: Pid) {
-        let Some(task) = self.tasks.remove(tid).filter(|task| task.in_clone.get()) else { return };
-        self.bereaved.truncate(MAX_BEREAVED - 1);
+        let Some(task) = self.tasks.remove(tid) else { return };
+        if !task.in_clone.get() {
+            self.tasks.forget(&task);
+            return;
+        }
+        if self.bereaved.len() >= MAX_BEREAVED
+            && let Some(oldest) = self.bereaved.pop_back()
+        {
+            self.tasks.forget(&oldest);
+        }
         self.bereaved.push_front(task);
     }
 
@@ -190,6 +198,9 @@ impl Tracer {
             return Ok(());
         }
         let task = parent.child(child);
+        if parent.seccomp.task_forked(parent.ids(), task.ids()).is_err() {
+            no_place(child)?;
+        }
         self.tasks.insert(task);
         first.map_or(Ok(()), |event| if_alive(self.serve(child, event)))
     }
@@ -208,7 +219,12 @@ impl Tracer {
             let of_its_process = self.bereaved.iter().position(|parent| parent.tgid == tgid);
             match self.bereaved.remove(of_its_process.unwrap_or(0)) {
                 Some(parent) => {
-                    self.tasks.insert(parent.child(tid));
+                    let task = parent.child(tid);
+                    if parent.seccomp.task_forked(parent.ids(), task.ids()).is_err() {
+                        if_alive(no_place(tid))?;
+                    }
+                    self.tasks.insert(task);
+                    self.tasks.forget(&parent);
                     if_alive(self.serve(tid, event))?;
                 }
                 // Nobody knows its filters.
@@ -285,12 +301,13 @@ impl Tracer {
             return Ok(());
         }
         let Some(task) = self.tasks.get(tid) else { return Ok(()) };
-        let caller = Caller::new(&self.tasks, task, self.engine);
+        let caller = Caller::new(&self.tasks, task, self.settings);
 
-        let decision = evaluate(&task.seccomp, data, Pass::Entry, LogMask::all());
+        let decision = evaluate(&task.seccomp, data, Pass::Entry, LogMask::all(), Some(&caller));
         if self.initial.is_none() {
             self.record.call(task, data, decision.value);
         }
+        self.record.events();
         if let Some(log) = decision.log {
             self.record.log(task, &log);
         }
@@ -324,10 +341,18 @@ impl Tracer {
     fn leave(&mut self, tid: Pid) -> nix::Result<()> {
         let Some(task) = self.tasks.get(tid) else { return Ok(()) };
         task.in_clone.set(false);
-        let signal = enforce::exit(Caller::new(&self.tasks, task, self.engine))?;
+        let signal = enforce::exit(Caller::new(&self.tasks, task, self.settings))?;
         self.synced(tid, task.tgid);
         sys::resume(tid, signal)
     }
+}
+
+/// A thread for which extensions have no place that are to remember what its parent did. It does not run.
+fn no_place(tid: Pid) -> nix::Result<()> {
+    host::tell(format_args!(
+        "seccomp-rbpf: thread {tid} is killed: the task storage of a filter has no place for its copy\n"
+    ));
+    signal::kill(tid, Signal::SIGKILL)
 }
 
 /// A thread can be killed at any time; then there is nothing to do for it, and its end is reported next.

@@ -3,7 +3,8 @@
 mod interpreter;
 #[cfg(target_arch = "x86_64")]
 mod jit;
-mod native;
+pub(crate) mod machine;
+pub(crate) mod native;
 pub(crate) mod program;
 mod run;
 
@@ -17,13 +18,14 @@ pub(super) use program::target;
 pub(super) use run::map_handle;
 pub use run::{BadAddress, Call};
 use run::{Run, Stack};
+pub(crate) use run::{bytes_of, number_of};
 
 use super::EngineKind;
 use super::exec_mem::ExecMemory;
 use super::lower::{LowerError, Lowered, Target, lower};
 use crate::data::SeccompData;
 use crate::error::EngineError;
-use crate::helper::{HelperHost, HelperRow};
+use crate::helper::{HelperHost, HelperRow, MAP_LOOKUP};
 use crate::map::Map;
 use crate::verifier::MAX_VISITED;
 use interpreter::Interpreter;
@@ -53,7 +55,8 @@ impl Parts {
     }
 
     fn lower(&self, target: Target) -> Result<Lowered, LowerError> {
-        lower(&self.program, &self.maps, target)
+        let lookup = self.helpers.iter().find(|row| row.helper.id == MAP_LOOKUP && row.is_ours);
+        lower(&self.program, &self.maps, target, lookup.map(|row| row.helper.id))
     }
 }
 

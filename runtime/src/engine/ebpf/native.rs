@@ -1,31 +1,13 @@
 //! The eBPF interpreter: the reference that the other engines are compared with. It allocates nothing, and every
 //! address and every step is checked.
 
-use cbpf_translator::ebpf::{
-    Address, AluOp, ByteOrder, Cond, Imm64, Instruction, Operand, Reg, SwapBits, Width,
-};
+use cbpf_translator::ebpf::{AluOp, ByteOrder, Cond, Imm64, Instruction, Reg, SwapBits, Width};
 
+use super::machine::{Machine, Word};
 use super::program::{Program, target};
 use super::run::{Run, Stack, map_handle};
 use crate::error::Fault;
-use crate::verifier::{MAX_CALL_DEPTH, MAX_STACK};
-
-/// The registers, and where the functions that are being called go on.
-struct Machine {
-    registers: [u64; 11],
-    callers: [Caller; MAX_CALL_DEPTH],
-    depth: usize,
-    function: usize,
-}
-
-/// A function that waits for another to return.
-#[derive(Clone, Copy, Default)]
-struct Caller {
-    function: usize,
-    return_to: usize,
-    saved: [u64; 4],
-    frame: u64,
-}
+use crate::verifier::MAX_STACK;
 
 /// A stack, aligned as programs may expect.
 #[repr(align(16))]
@@ -35,10 +17,8 @@ struct Aligned(Stack);
 pub(super) fn run(program: &Program, run: &mut Run<'_>, steps: usize) -> Result<u64, Fault> {
     let mut stack = Aligned([0; MAX_STACK]);
     let stack = &mut stack.0;
-    let mut machine =
-        Machine { registers: [0; 11], callers: [Caller::default(); MAX_CALL_DEPTH], depth: 0, function: 0 };
-    machine.set(Reg::R1, core::ptr::from_ref(run.data).addr() as u64);
-    machine.set(Reg::FRAME, stack.as_ptr_range().end.addr() as u64);
+    let context = core::ptr::from_ref(run.data).addr() as u64;
+    let mut machine = Machine::new(context, stack.as_ptr_range().end.addr() as u64);
 
     let mut pc = 0;
     for _ in 0..steps {
@@ -67,7 +47,7 @@ pub(super) fn run(program: &Program, run: &mut Run<'_>, steps: usize) -> Result<
             }
             Instruction::CallLocal { off } => {
                 let callee = program.callee(pc, off).ok_or(Fault)?;
-                next = machine.call(program, callee, next)?;
+                next = machine.call(program, callee, next).ok_or(Fault)?;
             }
             Instruction::Exit => match machine.leave() {
                 Some(return_to) => next = return_to,
@@ -78,7 +58,7 @@ pub(super) fn run(program: &Program, run: &mut Run<'_>, steps: usize) -> Result<
                 machine.set(dst, run.load(machine.address(from), size, stack).ok_or(Fault)?);
             }
             Instruction::StoreImm { size, to, imm } => {
-                run.store(machine.address(to), size, sign_extended(imm), stack).ok_or(Fault)?;
+                run.store(machine.address(to), size, Word::constant(imm), stack).ok_or(Fault)?;
             }
             Instruction::Store { size, to, src } => {
                 run.store(machine.address(to), size, machine.get(src), stack).ok_or(Fault)?;
@@ -89,58 +69,14 @@ pub(super) fn run(program: &Program, run: &mut Run<'_>, steps: usize) -> Result<
     Err(Fault)
 }
 
-impl Machine {
-    fn get(&self, reg: Reg) -> u64 {
-        self.registers.get(reg.index()).copied().unwrap_or_default()
+impl Word for u64 {
+    fn constant(imm: i32) -> Self {
+        imm as i64 as u64
     }
 
-    fn set(&mut self, reg: Reg, value: u64) {
-        if let Some(register) = self.registers.get_mut(reg.index()) {
-            *register = value;
-        }
+    fn moved(self, by: i64) -> Self {
+        self.wrapping_add_signed(by)
     }
-
-    fn operand(&self, operand: Operand) -> u64 {
-        match operand {
-            Operand::Imm(imm) => sign_extended(imm),
-            Operand::Reg(reg) => self.get(reg),
-        }
-    }
-
-    fn address(&self, address: Address) -> u64 {
-        self.get(address.base).wrapping_add_signed(address.off.into())
-    }
-
-    /// Where the function that is called begins.
-    fn call(&mut self, program: &Program, callee: usize, return_to: usize) -> Result<usize, Fault> {
-        let caller = program.functions().get(self.function).ok_or(Fault)?;
-        let entry = program.functions().get(callee).ok_or(Fault)?.entry;
-        let frame = self.get(Reg::FRAME);
-        // The main program waits in none.
-        if self.depth.saturating_add(1) >= MAX_CALL_DEPTH {
-            return Err(Fault);
-        }
-        *self.callers.get_mut(self.depth).ok_or(Fault)? =
-            Caller { function: self.function, return_to, saved: Reg::SAVED.map(|reg| self.get(reg)), frame };
-        self.depth = self.depth.saturating_add(1);
-        self.function = callee;
-        self.set(Reg::FRAME, frame.wrapping_sub(caller.stack.into()));
-        Ok(entry)
-    }
-
-    /// Where the caller goes on, if there is one.
-    fn leave(&mut self) -> Option<usize> {
-        self.depth = self.depth.checked_sub(1)?;
-        let Caller { function, return_to, saved, frame } = *self.callers.get(self.depth)?;
-        self.function = function;
-        Reg::SAVED.into_iter().zip(saved).for_each(|(reg, value)| self.set(reg, value));
-        self.set(Reg::FRAME, frame);
-        Some(return_to)
-    }
-}
-
-const fn sign_extended(imm: i32) -> u64 {
-    imm as i64 as u64
 }
 
 fn imm64(imm: Imm64, run: &Run<'_>) -> Result<u64, Fault> {
@@ -153,7 +89,7 @@ fn imm64(imm: Imm64, run: &Run<'_>) -> Result<u64, Fault> {
 
 /// dst op operand. Division by zero gives 0 and leaves what is to be divided as the rest; shift counts are taken
 /// modulo the width.
-pub(super) fn alu(width: Width, op: AluOp, dst: u64, operand: u64) -> u64 {
+pub(crate) fn alu(width: Width, op: AluOp, dst: u64, operand: u64) -> u64 {
     match width {
         Width::W64 => {
             let count = operand as u32;
@@ -193,7 +129,8 @@ pub(super) fn alu(width: Width, op: AluOp, dst: u64, operand: u64) -> u64 {
     }
 }
 
-fn holds(width: Width, cond: Cond, dst: u64, operand: u64) -> bool {
+/// Whether a comparison holds.
+pub(crate) fn holds(width: Width, cond: Cond, dst: u64, operand: u64) -> bool {
     let (dst, operand, signed) = match width {
         Width::W64 => (dst, operand, (dst.cast_signed(), operand.cast_signed())),
         Width::W32 => {
@@ -216,7 +153,8 @@ fn holds(width: Width, cond: Cond, dst: u64, operand: u64) -> bool {
     }
 }
 
-fn swap(order: ByteOrder, bits: SwapBits, value: u64) -> u64 {
+/// The low bits of a value in this order.
+pub(crate) fn swap(order: ByteOrder, bits: SwapBits, value: u64) -> u64 {
     match (order, bits) {
         (ByteOrder::Little, SwapBits::B16) => (value as u16).to_le().into(),
         (ByteOrder::Little, SwapBits::B32) => (value as u32).to_le().into(),

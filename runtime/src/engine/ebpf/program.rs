@@ -62,7 +62,12 @@ impl Program {
         Ok(Self { insns: decoded, functions })
     }
 
-    pub(in crate::engine) fn insn(&self, pc: usize) -> Option<Instruction> {
+    /// How many instructions it has, those that no run gets to included.
+    pub(crate) const fn len(&self) -> usize {
+        self.insns.len()
+    }
+
+    pub(crate) fn insn(&self, pc: usize) -> Option<Instruction> {
         self.insns.get(pc).copied().flatten()
     }
 
@@ -71,25 +76,25 @@ impl Program {
         self.insns.contains(&Some(Instruction::CallHelper { id }))
     }
 
-    pub(in crate::engine) fn functions(&self) -> &[Function] {
+    pub(crate) fn functions(&self) -> &[Function] {
         &self.functions
     }
 
     /// The instructions of a function.
-    pub(in crate::engine) fn body(&self, function: usize) -> core::ops::Range<usize> {
+    pub(crate) fn body(&self, function: usize) -> core::ops::Range<usize> {
         let entry = |function| self.functions.get(function).map(|function: &Function| function.entry);
         let end = self.insns.len();
         entry(function).unwrap_or(end)..entry(function.saturating_add(1)).unwrap_or(end)
     }
 
     /// The function that a call at `pc` by `off` calls.
-    pub(in crate::engine) fn callee(&self, pc: usize, off: i32) -> Option<usize> {
+    pub(crate) fn callee(&self, pc: usize, off: i32) -> Option<usize> {
         let entry = target(pc, off)?;
         self.functions.binary_search_by_key(&entry, |function| function.entry).ok()
     }
 }
 
 /// The index that a jump at `pc` by `off` leads to.
-pub(in crate::engine) fn target(pc: usize, off: i32) -> Option<usize> {
+pub(crate) fn target(pc: usize, off: i32) -> Option<usize> {
     pc.checked_add(1)?.checked_add_signed(off as isize)
 }

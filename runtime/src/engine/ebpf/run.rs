@@ -30,6 +30,8 @@ pub(crate) struct Run<'a> {
     helpers: &'a [HelperRow],
     host: &'a dyn HelperHost,
     reserved: [Option<Reserved<'a>>; MAX_RESERVED],
+    /// Whether there is any: most runs have none, and need not look.
+    has_reserved: bool,
     failed: bool,
 }
 
@@ -68,7 +70,15 @@ impl<'a> Run<'a> {
         helpers: &'a [HelperRow],
         host: &'a dyn HelperHost,
     ) -> Self {
-        Self { data, maps, helpers, host, reserved: Default::default(), failed: false }
+        Self {
+            data,
+            maps,
+            helpers,
+            host,
+            reserved: [const { None }; MAX_RESERVED],
+            has_reserved: false,
+            failed: false,
+        }
     }
 
     /// Whether a helper was given what no verified program gives it.
@@ -130,13 +140,7 @@ impl<'a> Run<'a> {
         let mut bytes = [0; 8];
         let len = bytes_of(size);
         self.read(address, bytes.get_mut(..len)?, stack)?;
-        let [b0, b1, b2, b3, ..] = bytes;
-        Some(match size {
-            Size::Byte => b0.into(),
-            Size::Half => u16::from_ne_bytes([b0, b1]).into(),
-            Size::Word => u32::from_ne_bytes([b0, b1, b2, b3]).into(),
-            Size::Double => u64::from_ne_bytes(bytes),
-        })
+        Some(number_of(bytes, size))
     }
 
     pub(super) fn store(&self, address: u64, size: Size, value: u64, stack: &mut Stack) -> Option<()> {
@@ -210,7 +214,11 @@ impl<'a> Run<'a> {
 
 impl Drop for Run<'_> {
     /// Events take effect when the program ends: until then it may write them.
+    #[inline]
     fn drop(&mut self) {
+        if !self.has_reserved {
+            return;
+        }
         for Reserved { map, reservation, discard, .. } in self.reserved.iter_mut().filter_map(Option::take) {
             if let Some(ring) = map.ring() {
                 ring.finish(reservation, discard);
@@ -223,12 +231,24 @@ fn part(bytes: &[u8], offset: usize, len: usize) -> Option<&[u8]> {
     bytes.get(offset..)?.get(..len)
 }
 
-const fn bytes_of(size: Size) -> usize {
+/// Bytes of a load or a store.
+pub(crate) const fn bytes_of(size: Size) -> usize {
     match size {
         Size::Byte => 1,
         Size::Half => 2,
         Size::Word => 4,
         Size::Double => 8,
+    }
+}
+
+/// The number that the first bytes hold, as the machine has them.
+pub(crate) const fn number_of(bytes: [u8; 8], size: Size) -> u64 {
+    let [b0, b1, b2, b3, ..] = bytes;
+    match size {
+        Size::Byte => b0 as u64,
+        Size::Half => u16::from_ne_bytes([b0, b1]) as u64,
+        Size::Word => u32::from_ne_bytes([b0, b1, b2, b3]) as u64,
+        Size::Double => u64::from_ne_bytes(bytes),
     }
 }
 
@@ -328,6 +348,7 @@ impl<'a> Call<'_, 'a> {
         let free = self.run.reserved.iter_mut().find(|reserved| reserved.is_none())?;
         let (reservation, len) = (map.ring()?.reserve(len)?, usize::try_from(len).ok()?);
         *free = Some(Reserved { map, reservation, len, discard: true });
+        self.run.has_reserved = true;
         Some(map.words().address().wrapping_add(reservation.offset() as u64))
     }
 

@@ -5,6 +5,8 @@ use std::string::{String, ToString};
 
 use super::*;
 use crate::engine::lower::{LowerError, Target, lower};
+use crate::map::{MapOptions, Update};
+use crate::verifier::{MapAccess, MapDescriptor, MapKind};
 
 /// Before every row: r2 and r3 are the first two arguments of the call.
 const INPUT: &str = "r2 = *(u64 *)(r1 +16); r3 = *(u64 *)(r1 +24);";
@@ -199,7 +201,7 @@ fn every_operation_is_linuxs() {
 
 /// What a program is written as.
 fn lowered(text: &str, target: Target) -> Result<Vec<String>, LowerError> {
-    let listing = lower(&unverified(&assemble(text)), &[], target)?.to_string();
+    let listing = lower(&unverified(&assemble(text)), &[], target, None)?.to_string();
     // The index and the bytes are before the text.
     Ok(listing
         .lines()
@@ -393,4 +395,79 @@ fn an_engine_that_cannot_have_a_program_gives_way() {
     let why = EngineError::Lower(LowerError::Stack);
     assert_eq!((loaded.engine(), loaded.fell_back()), (EngineKind::Native, Some(why)));
     assert_eq!(loaded.run(&with_args(&[]), &Thread::new()), 5);
+}
+
+/// Arrays of values of these sizes, each value with its index in its first byte.
+fn arrays(sizes: &[u32]) -> Vec<Arc<Map>> {
+    let array = |value_size: &u32| {
+        let access = MapAccess::ReadWrite;
+        let descriptor = MapDescriptor {
+            kind: MapKind::Array,
+            key_size: 4,
+            value_size: *value_size,
+            max_entries: 5,
+            access,
+        };
+        let map = Map::new(descriptor, MapOptions::default()).unwrap();
+        for index in 0..5_u32 {
+            let mut value = vec![0xee; *value_size as usize];
+            value[0] = index as u8;
+            map.update(&index.to_ne_bytes(), &value, Update::Any).unwrap();
+        }
+        Arc::new(map)
+    };
+    sizes.iter().map(array).collect()
+}
+
+/// A lookup in an array, and whether the JIT calls the helper for it. What is behind it returns the value's first
+/// byte, 100 where there is none.
+#[test]
+fn lookups_in_arrays_are_written_out_where_the_map_is_known() {
+    const KEY: &str =
+        "r6 = *(u64 *)(r1 +16); r7 = *(u64 *)(r1 +24); *(u32 *)(r10 -4) = r6; r2 = r10; r2 += -4;";
+    const BYTE: &str = "if r0 != 0 goto +2; r0 = 100; exit; r0 = *(u8 *)(r0 +0); exit";
+    let rows: [(&str, bool); 9] = [
+        ("r1 = map[0]; call 1;", false),
+        ("r1 = map[1]; call 1;", false),
+        ("r1 = map[2]; call 1;", false),
+        ("r1 = map[0]; r2 = r10; r2 += -4; r6 = 1; call 1;", false),
+        // What was in r1 before does not count.
+        ("r1 = map[1]; r1 = map[0]; call 1;", false),
+        ("r3 = map[0]; r1 = r3; call 1;", true),
+        // Two ways meet, each with another map.
+        ("r1 = map[0]; if r7 == 0 goto +2; r1 = map[1]; call 1;", true),
+        // It is unknown after a call.
+        ("r1 = map[0]; r8 = r1; call 1; r2 = r10; r2 += -4; r1 = r8; call 1;", true),
+        ("r1 = map[0]; if r7 == 0 goto +0; call 1;", true),
+    ];
+    let maps = arrays(&[1, 24, 16]);
+    for (text, calls) in rows {
+        let program = assemble(&format!("{KEY} {text} {BYTE}"));
+        let engines = in_all_engines(&program, &maps);
+        for index in [0, 1, 4, 5, 6, 0x7fff_ffff, 0x8000_0000, 0xffff_ffff, 0x1_0000_0001] {
+            for other in [0, 1] {
+                let expected = if index as u32 <= 4 { index as u32 } else { 100 };
+                assert_eq!(answer(&engines, &with_args(&[index, other])), expected, "{text} {index:#x}");
+            }
+        }
+        for (kind, expected) in [(EngineKind::Jit, calls), (EngineKind::Interpreter, true)] {
+            let lowered = engines[0].lowered(kind).unwrap().unwrap().to_string();
+            assert_eq!(lowered.contains("call 1\n"), expected, "{text}: {lowered}");
+        }
+    }
+}
+
+/// An embedder's helper of the same number is called.
+#[test]
+fn another_helper_of_the_lookups_number_is_called() {
+    let mut row = HELPERS[0];
+    row = HelperRow::new("own", row.helper, row.capability, |_| 0);
+    let maps = arrays(&[8]);
+    let program = assemble(
+        "*(u32 *)(r10 -4) = 0; r2 = r10; r2 += -4; r1 = map[0]; call 1; if r0 == 0 goto +2; r0 = 1; exit; r0 = 2; exit",
+    );
+    for kind in EngineKind::ALL.into_iter().filter(|kind| has(*kind)) {
+        let loaded = Extension::load(&verified(&program, &maps), maps.clone(), &[row], kind, &Pages).unwrap();
+        assert_eq!(loaded.run(&with_args(&[]), &Thread::new()), 2, "{kind:?}");
+    }
 }

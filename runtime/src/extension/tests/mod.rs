@@ -7,6 +7,7 @@ mod host;
 mod lower;
 mod maps;
 mod parity;
+mod plan;
 
 use std::vec;
 use std::vec::Vec;

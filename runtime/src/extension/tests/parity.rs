@@ -35,7 +35,7 @@ const TASK: i32 = 3;
 const RING: i32 = 4;
 const ONLY: i32 = 5;
 
-fn maps() -> Vec<Arc<Map>> {
+pub(super) fn maps() -> Vec<Arc<Map>> {
     let map = |kind, key_size, value_size, max_entries| {
         let access = MapAccess::ReadWrite;
         let descriptor = MapDescriptor { kind, key_size, value_size, max_entries, access };
@@ -52,7 +52,7 @@ fn maps() -> Vec<Arc<Map>> {
 }
 
 /// Everything that is in the maps.
-fn contents(maps: &[Arc<Map>]) -> Vec<Vec<u8>> {
+pub(super) fn contents(maps: &[Arc<Map>]) -> Vec<Vec<u8>> {
     let mut all = Vec::new();
     for map in maps {
         let mut add = |key: &[u8], value: &[u8]| all.push([key, value].concat());
@@ -354,7 +354,7 @@ impl Writer<'_> {
     }
 }
 
-fn generated(rng: &mut SmallRng, max_steps: usize, helpers: bool) -> Vec<Insn> {
+pub(super) fn generated(rng: &mut SmallRng, max_steps: usize, helpers: bool) -> Vec<Insn> {
     let mut writer = Writer { rng, insns: Vec::new(), helpers, function: Vec::new() };
     writer.mov(CONTEXT, 1);
     for register in 0..6 {
@@ -392,7 +392,7 @@ fn generated(rng: &mut SmallRng, max_steps: usize, helpers: bool) -> Vec<Insn> {
     writer.insns
 }
 
-fn replay(insns: &[Insn], data: &SeccompData) -> String {
+pub(super) fn replay(insns: &[Insn], data: &SeccompData) -> String {
     format!("{data:x?}\n{}", EbpfListing(insns))
 }
 

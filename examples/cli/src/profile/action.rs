@@ -1,0 +1,91 @@
+//! Actions by their names in profiles, and the return values they stand for.
+
+use anyhow::{Context, ensure};
+use cbpf_translator::seccomp::{
+    RET_ALLOW, RET_DATA, RET_ERRNO, RET_KILL_PROCESS, RET_KILL_THREAD, RET_LOG, RET_TRACE, RET_TRAP,
+    RET_USER_NOTIF,
+};
+use serde::Deserialize;
+use syscalls::Errno;
+
+/// An action.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+pub(super) enum Action {
+    #[serde(rename = "SCMP_ACT_KILL", alias = "SCMP_ACT_KILL_THREAD")]
+    KillThread,
+    #[serde(rename = "SCMP_ACT_KILL_PROCESS")]
+    KillProcess,
+    #[serde(rename = "SCMP_ACT_TRAP")]
+    Trap,
+    #[serde(rename = "SCMP_ACT_ERRNO")]
+    Errno,
+    #[serde(rename = "SCMP_ACT_TRACE")]
+    Trace,
+    #[serde(rename = "SCMP_ACT_ALLOW")]
+    Allow,
+    #[serde(rename = "SCMP_ACT_LOG")]
+    Log,
+    #[serde(rename = "SCMP_ACT_NOTIFY")]
+    Notify,
+}
+
+impl Action {
+    /// The return value. `number` and `name` are the two ways to write its errno; EPERM is meant without.
+    ///
+    /// # Errors
+    ///
+    /// The action has none, or there is no such errno, or the two are different.
+    pub(super) fn value(self, number: Option<u64>, name: Option<&str>) -> anyhow::Result<u32> {
+        let name = name.filter(|name| !name.is_empty());
+        let named = name.map(errno).transpose()?;
+        if let (Some(number), Some(named), Some(name)) = (number, named, name) {
+            ensure!(number == u64::from(named), "the errno is {number} and {name}, which is {named}");
+        }
+        let errno = number.or(named.map(u64::from));
+        let data = || -> anyhow::Result<u32> {
+            let errno = errno.unwrap_or(libc::EPERM.cast_unsigned().into());
+            u32::try_from(errno).ok().filter(|errno| *errno <= RET_DATA).context(format!(
+                "errno {errno} does not fit the {} bits that a return value has for it",
+                RET_DATA.count_ones()
+            ))
+        };
+        let action = match self {
+            Self::Errno => return Ok(RET_ERRNO | data()?),
+            Self::Trace => return Ok(RET_TRACE | data()?),
+            Self::KillThread => RET_KILL_THREAD,
+            Self::KillProcess => RET_KILL_PROCESS,
+            Self::Trap => RET_TRAP,
+            Self::Allow => RET_ALLOW,
+            Self::Log => RET_LOG,
+            Self::Notify => RET_USER_NOTIF,
+        };
+        ensure!(errno.is_none(), "an errno, but the action is neither SCMP_ACT_ERRNO nor SCMP_ACT_TRACE");
+        Ok(action)
+    }
+}
+
+fn errno(name: &str) -> anyhow::Result<u16> {
+    (1..=4095u16)
+        .find(|errno| Errno::new(i32::from(*errno)).name() == Some(name))
+        .with_context(|| format!("{name:?} is no errno"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_errno_is_a_number_or_a_name() {
+        let value = |number, name| Action::Errno.value(number, name).map_err(|error| error.to_string());
+        assert_eq!(value(None, None), Ok(0x0005_0001));
+        assert_eq!(value(Some(38), None), Ok(0x0005_0026));
+        assert_eq!(value(None, Some("ENOSYS")), Ok(0x0005_0026));
+        assert_eq!(value(Some(38), Some("ENOSYS")), Ok(0x0005_0026));
+        assert_eq!(value(Some(1), Some("ENOSYS")), Err("the errno is 1 and ENOSYS, which is 38".into()));
+        assert_eq!(value(None, Some("ENOPE")), Err("\"ENOPE\" is no errno".into()));
+        assert!(value(Some(1 << 16), None).is_err());
+        assert_eq!(Action::Trace.value(Some(7), None).ok(), Some(0x7ff0_0007));
+        assert_eq!(Action::Allow.value(None, Some("")).ok(), Some(0x7fff_0000));
+        assert!(Action::Allow.value(Some(0), None).is_err());
+    }
+}

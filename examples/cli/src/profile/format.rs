@@ -1,0 +1,171 @@
+//! The format: OCI's `linux.seccomp`, and what Docker, Podman and containerd add to it.
+
+use anyhow::{Context, anyhow, ensure};
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::action::Action;
+
+/// A profile as it was written.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Profile {
+    pub(super) default_action: Action,
+    pub(super) default_errno_ret: Option<u64>,
+    pub(super) default_errno: Option<String>,
+    pub(super) architectures: Option<Vec<String>>,
+    pub(super) arch_map: Option<Vec<ArchMap>>,
+    pub(super) flags: Option<Vec<String>>,
+    // For whoever starts the supervisor; the filter is the same.
+    #[serde(rename = "listenerPath")]
+    _listener_path: Option<Value>,
+    #[serde(rename = "listenerMetadata")]
+    _listener_metadata: Option<Value>,
+    pub(super) syscalls: Option<Vec<Rule>>,
+    /// Where there are keys that nobody reads.
+    #[serde(skip)]
+    pub(super) unknown_keys: Vec<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct ArchMap {
+    pub(super) architecture: String,
+    pub(super) sub_architectures: Option<Vec<String>>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Rule {
+    name: Option<String>,
+    names: Option<Vec<String>>,
+    pub(super) action: Action,
+    pub(super) errno_ret: Option<u64>,
+    pub(super) errno: Option<String>,
+    pub(super) args: Option<Vec<Arg>>,
+    #[serde(rename = "comment")]
+    _comment: Option<Value>,
+    pub(super) includes: Option<Conditions>,
+    pub(super) excludes: Option<Conditions>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Arg {
+    pub(super) index: u32,
+    pub(super) value: u64,
+    #[serde(default)]
+    pub(super) value_two: u64,
+    pub(super) op: Op,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize)]
+pub(super) enum Op {
+    #[serde(rename = "SCMP_CMP_NE")]
+    Ne,
+    #[serde(rename = "SCMP_CMP_LT")]
+    Lt,
+    #[serde(rename = "SCMP_CMP_LE")]
+    Le,
+    #[serde(rename = "SCMP_CMP_EQ")]
+    Eq,
+    #[serde(rename = "SCMP_CMP_GE")]
+    Ge,
+    #[serde(rename = "SCMP_CMP_GT")]
+    Gt,
+    #[serde(rename = "SCMP_CMP_MASKED_EQ")]
+    MaskedEq,
+}
+
+/// When a rule counts, or does not.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Conditions {
+    pub(super) caps: Option<Vec<String>>,
+    pub(super) arches: Option<Vec<String>>,
+    pub(super) min_kernel: Option<String>,
+}
+
+impl Profile {
+    /// Reads a profile.
+    ///
+    /// # Errors
+    ///
+    /// It is no JSON, or not a profile's; the message has line and column. A key that stands twice is one.
+    pub fn parse(json: &[u8]) -> anyhow::Result<Self> {
+        let mut unknown_keys = Vec::new();
+        let mut source = serde_json::Deserializer::from_slice(json);
+        let mut profile: Self =
+            serde_ignored::deserialize(&mut source, |key| unknown_keys.push(place(&key.to_string())))?;
+        source.end()?;
+        profile.unknown_keys = unknown_keys;
+        Ok(profile)
+    }
+}
+
+impl Rule {
+    /// The system calls that it is about.
+    pub(super) fn names(&self) -> anyhow::Result<&[String]> {
+        match (&self.name, &self.names) {
+            (Some(name), Some(names)) if !name.is_empty() && !names.is_empty() => {
+                Err(anyhow!("both name and names, where one of them is needed"))
+            }
+            (Some(name), _) if !name.is_empty() => Ok(std::slice::from_ref(name)),
+            (_, names) => {
+                let names = names.as_deref().context("neither name nor names")?;
+                ensure!(!names.is_empty(), "names is empty");
+                Ok(names)
+            }
+        }
+    }
+}
+
+/// A path such as `syscalls.?.3.arg` as it would be written in a program: `syscalls[3].arg`.
+fn place(path: &str) -> String {
+    let mut place = String::new();
+    for part in path.split('.').filter(|part| *part != "?") {
+        if !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit()) {
+            place.extend(["[", part, "]"]);
+        } else {
+            if !place.is_empty() {
+                place.push('.');
+            }
+            place.push_str(part);
+        }
+    }
+    place
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn error(json: &str) -> String {
+        Profile::parse(json.as_bytes()).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn errors_have_their_place() {
+        assert_eq!(error("{"), "EOF while parsing an object at line 1 column 1");
+        assert_eq!(error("{}"), "missing field `defaultAction` at line 1 column 2");
+        assert!(error("{\"defaultAction\": \"ALLOW\"}").starts_with("unknown variant `ALLOW`, expected "));
+        let allow = "{\"defaultAction\": \"SCMP_ACT_ALLOW\",\n";
+        assert_eq!(
+            error(&format!("{allow}\"defaultAction\": \"SCMP_ACT_ALLOW\"}}")),
+            "duplicate field `defaultAction` at line 2 column 15"
+        );
+        let arg = "{\"index\": 0, \"op\": \"SCMP_CMP_EQ\", \"value\": 18446744073709551616}";
+        let big = format!(
+            "{allow}\"syscalls\": [{{\"name\": \"read\", \"action\": \"SCMP_ACT_KILL\", \"args\": [{arg}]}}]}}"
+        );
+        assert!(error(&big).contains("at line 2 column "), "{}", error(&big));
+        assert_eq!(error(&format!("{allow}\"flags\": []}} x")), "trailing characters at line 2 column 14");
+    }
+
+    #[test]
+    fn keys_that_nobody_reads_are_known() {
+        let json = r#"{"defaultAction": "SCMP_ACT_KILL", "x": 1, "syscalls": [
+            {"names": ["read"], "action": "SCMP_ACT_ALLOW", "arg": [], "comment": ""}]}"#;
+        assert_eq!(Profile::parse(json.as_bytes()).unwrap().unknown_keys, ["x", "syscalls[0].arg"]);
+    }
+}

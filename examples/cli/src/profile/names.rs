@@ -1,0 +1,51 @@
+//! Names in profiles of architectures and system calls.
+
+use std::str::FromStr;
+
+use seccomp_kernel::Arch;
+use syscalls::{mips, mips64, powerpc, powerpc64, riscv32, s390x, sparc, sparc64};
+
+use super::multiplexed;
+
+/// What libseccomp calls an architecture.
+pub(super) enum ArchName {
+    /// One that filters can be made for.
+    Known(Arch),
+    /// One that there is, and that is not known here. No machine has it beside one that is.
+    Foreign,
+}
+
+impl ArchName {
+    /// The architecture with this name of libseccomp's.
+    pub(super) fn parse(name: &str) -> Option<Self> {
+        let known = match name.strip_prefix("SCMP_ARCH_")? {
+            "X86_64" => Arch::X86_64,
+            "X86" => Arch::I386,
+            "X32" => Arch::X32,
+            "AARCH64" => Arch::Aarch64,
+            "ARM" => Arch::Arm,
+            "RISCV64" => Arch::Riscv64,
+            "LOONGARCH64" => Arch::Loongarch64,
+            "MIPS" | "MIPS64" | "MIPS64N32" | "MIPSEL" | "MIPSEL64" | "MIPSEL64N32" | "PPC" | "PPC64"
+            | "PPC64LE" | "S390" | "S390X" | "PARISC" | "PARISC64" | "M68K" | "SH" | "SHEB" => {
+                return Some(Self::Foreign);
+            }
+            _ => return None,
+        };
+        Some(Self::Known(known))
+    }
+}
+
+/// Whether some architecture of Linux has a system call of this name.
+pub(super) fn is_syscall(name: &str) -> bool {
+    Arch::ALL.iter().any(|arch| arch.syscall_number(name).is_some())
+        || multiplexed::is_call(name)
+        || mips::Sysno::from_str(name).is_ok()
+        || mips64::Sysno::from_str(name).is_ok()
+        || powerpc::Sysno::from_str(name).is_ok()
+        || powerpc64::Sysno::from_str(name).is_ok()
+        || riscv32::Sysno::from_str(name).is_ok()
+        || s390x::Sysno::from_str(name).is_ok()
+        || sparc::Sysno::from_str(name).is_ok()
+        || sparc64::Sysno::from_str(name).is_ok()
+}

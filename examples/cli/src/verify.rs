@@ -1,0 +1,123 @@
+//! `verify`: whether an eBPF filter is proved safe.
+
+use std::fmt;
+use std::io::{self, BufWriter, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::Context;
+use cbpf_translator::Insn;
+use cbpf_translator::disasm::EbpfInsn;
+use cbpf_translator::ebpf::Opcode;
+use seccomp_runtime::HELPERS;
+use seccomp_runtime::verifier::{Log, State, Verified};
+
+use crate::extension::{self, Extension, Unverified};
+use crate::filter::{self, Name};
+use crate::maps::kind_name;
+use crate::{output, report};
+
+/// Prove that the eBPF filters of object files are safe
+///
+/// An object file is what `clang -target bpf -O2 -g -c` makes of C. Prints for each filter its length, how many
+/// instructions were followed on all of its paths, its stack, its maps and its helpers. The exit status is 1 if one
+/// cannot be proved safe, and 2 if a file cannot be read.
+#[derive(clap::Args)]
+#[command(after_help = "\
+Examples:
+  seccomp-rbpf verify count.o
+  seccomp-rbpf verify --verbose filters.o:count")]
+pub struct VerifyArgs {
+    /// Object files; FILE:NAME is the filter NAME of one with several; - is standard input
+    #[arg(value_name = "FILE", required = true)]
+    files: Vec<PathBuf>,
+    /// Print each instruction that is followed, and what is known before it
+    #[arg(long)]
+    verbose: bool,
+}
+
+pub fn run(args: &VerifyArgs) -> anyhow::Result<ExitCode> {
+    filter::stdin_once(args.files.iter().map(PathBuf::as_path))?;
+    let mut worst = 0;
+    for path in &args.files {
+        match read(path) {
+            Ok((path, filters)) => {
+                for filter in filters {
+                    let status =
+                        one(&path, filter, args.verbose).unwrap_or_else(|error| report::error(&error));
+                    worst = worst.max(status);
+                }
+            }
+            Err(error) => worst = worst.max(report::error(&error)),
+        }
+    }
+    Ok(worst.into())
+}
+
+fn read(argument: &Path) -> anyhow::Result<(PathBuf, Vec<Unverified>)> {
+    let (path, name) = extension::split(argument);
+    let bytes = filter::read(&path)?;
+    let filters = extension::all(&bytes, name.as_deref()).with_context(|| Name(&path).to_string())?;
+    Ok((path, filters))
+}
+
+fn one(path: &Path, filter: Unverified, verbose: bool) -> anyhow::Result<u8> {
+    let context = || Name(path).to_string();
+    let filter = if verbose {
+        let insns = filter.insns.clone();
+        output::with_stdout(|out| {
+            let mut steps = Steps { insns: &insns, out, written: Ok(()) };
+            let verified = filter.verify(&mut steps).with_context(context);
+            steps.written.context(output::STDOUT)?;
+            verified
+        })?
+    } else {
+        filter.verify(&mut ()).with_context(context)?
+    };
+    output::text(format_args!("{}: {}: ok: {filter}\n", Name(path), filter.name))?;
+    output::text(Uses(&filter))?;
+    Ok(0)
+}
+
+/// Prints what the walk sees.
+struct Steps<'s, 'o> {
+    insns: &'s [Insn],
+    out: &'s mut BufWriter<io::StdoutLock<'o>>,
+    written: io::Result<()>,
+}
+
+impl Log for Steps<'_, '_> {
+    fn visit(&mut self, pc: usize, state: &State) {
+        if self.written.is_ok() {
+            let insn = EbpfInsn { program: self.insns, pc };
+            self.written = writeln!(self.out, "      ; {state}\n{pc:>5}: {insn}");
+        }
+    }
+}
+
+/// What a filter needs.
+struct Uses<'f>(&'f Extension);
+
+impl fmt::Display for Uses<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Extension { verified, .. } = self.0;
+        for (name, map) in self.0.map_names().zip(verified.maps()) {
+            let kind = kind_name(map.kind);
+            writeln!(
+                f,
+                "  map {name}: {kind}, {} entries, keys of {} bytes, values of {}",
+                map.max_entries, map.key_size, map.value_size
+            )?;
+        }
+        for row in HELPERS.iter().filter(|row| calls(verified, row.helper.id)) {
+            writeln!(f, "  helper {}: {:?}", row.name, row.capability)?;
+        }
+        Ok(())
+    }
+}
+
+/// Whether some run may call the helper of this number.
+fn calls(verified: &Verified, id: i32) -> bool {
+    let is_call = |insn: &Insn| insn.code == Opcode::Call.code() && insn.src() == 0 && insn.imm == id;
+    verified.insns().iter().enumerate().any(|(pc, insn)| verified.is_reached(pc) && is_call(insn))
+}
