@@ -4,7 +4,7 @@ use alloc::sync::Arc;
 use core::sync::atomic::Ordering;
 
 use seccomp_kernel::notify::{Next, Reply};
-use seccomp_kernel::runtime::SeccompData;
+use seccomp_kernel::runtime::{HelperHost, SeccompData};
 use seccomp_kernel::{
     self as seccomp, AUDIT_UNSET, Entry, LogEntry, LogMask, Notified, Record, Traced, Verdict,
 };
@@ -14,9 +14,13 @@ use crate::arch::Context;
 use crate::listener::Listener;
 use crate::println;
 use crate::scheduler;
+use crate::seccomp::Caller;
 use crate::signal::{self, Info, SIGKILL, SIGSYS};
 use crate::syscall::{self, Outcome};
 use crate::thread::Thread;
+
+/// What all threads are called.
+pub const COMM: &[u8] = b"toy";
 
 /// Serves the call that `context` has trapped for.
 ///
@@ -25,7 +29,7 @@ use crate::thread::Thread;
 pub fn system_call(thread: &Arc<Thread>, context: &mut Context) -> Outcome {
     let call = context.call();
     // Nobody can trace here; a kernel with ptrace(2) has its entry stop now, and reads the registers after it.
-    let decision = seccomp::enter(&thread.seccomp, LogMask::all(), &mut Entering { thread, call });
+    let decision = seccomp::enter(&thread.seccomp, LogMask::all(), &mut Entering::new(thread, call));
     if let Some(entry) = decision.log {
         log(thread, entry);
     }
@@ -57,12 +61,23 @@ pub fn system_call(thread: &Arc<Thread>, context: &mut Context) -> Outcome {
 /// A thread at the entry of a call.
 struct Entering<'a> {
     thread: &'a Arc<Thread>,
+    caller: Caller<'a>,
     call: SeccompData,
+}
+
+impl<'a> Entering<'a> {
+    fn new(thread: &'a Arc<Thread>, call: SeccompData) -> Self {
+        Self { thread, caller: Caller(thread), call }
+    }
 }
 
 impl Entry for Entering<'_> {
     fn data(&mut self) -> SeccompData {
         self.call
+    }
+
+    fn helper_host(&self) -> Option<&dyn HelperHost> {
+        Some(&self.caller)
     }
 
     fn trace(&mut self, _: u16) -> Traced {
@@ -109,7 +124,7 @@ fn log(thread: &Thread, entry: LogEntry) {
         ses: AUDIT_UNSET,
         subj: None,
         pid: thread.process.pid,
-        comm: b"toy",
+        comm: COMM,
         exe: None,
         compat: false,
         entry,

@@ -3,10 +3,11 @@
 //!
 //! 1. [`seccomp`]: the `Kernel` that the library is given, all of it.
 //! 2. [`entry`]: where a system call meets its filters, and what becomes of each verdict.
-//! 3. [`listener`]: user notification, with who sleeps and who wakes.
-//! 4. [`exec_memory`]: where the JIT's code goes.
-//! 5. [`thread`] and [`process`]: when the state of seccomp is made, inherited and left; [`signal`] for SIGSYS.
-//! 6. The rest is what a kernel has anyway: [`memory`], [`scheduler`], [`syscall`], [`files`], [`futex`], [`elf`],
+//! 3. [`helpers`]: what extensions ask about the thread that makes a call.
+//! 4. [`listener`]: user notification, with who sleeps and who wakes.
+//! 5. [`exec_memory`]: where the JIT's code goes.
+//! 6. [`thread`] and [`process`]: when the state of seccomp is made, inherited and left; [`signal`] for SIGSYS.
+//! 7. The rest is what a kernel has anyway: [`memory`], [`scheduler`], [`syscall`], [`files`], [`futex`], [`elf`],
 //!    [`initrd`], [`console`], and what depends on the machine in [`arch`].
 //!
 //! It has one processor, no preemption in the kernel, no files but the console and pipes, and no execve.
@@ -26,6 +27,7 @@ mod entry;
 mod exec_memory;
 mod files;
 mod futex;
+mod helpers;
 mod initrd;
 mod listener;
 #[allow(unsafe_code, reason = "pages, and who may do what with them")]

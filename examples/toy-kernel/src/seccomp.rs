@@ -5,14 +5,20 @@ use alloc::vec::Vec;
 use core::ops::ControlFlow;
 use core::sync::atomic::Ordering;
 
-use seccomp_kernel::runtime::ExecMemory;
-use seccomp_kernel::{Arch, Fault, GroupLock, Interrupted, Kernel, ListenerError, ThreadGroup};
+use seccomp_kernel::runtime::{ExecMemory, Extension, HELPERS};
+use seccomp_kernel::{
+    Arch, ExtensionRights, Fault, GroupLock, Interrupted, Kernel, ListenerError, ThreadGroup,
+};
 
 use crate::arch;
 use crate::exec_memory::Code;
+use crate::helpers;
 use crate::listener::NewListener;
 use crate::scheduler;
 use crate::thread::Thread;
+
+/// Bytes that the maps of one extension may take.
+const MAP_BYTES: usize = 1 << 20;
 
 /// The live threads of a process.
 #[derive(Debug, Default)]
@@ -56,6 +62,17 @@ impl Kernel for Caller<'_> {
 
     fn planned_entries(&self) -> &[Arch] {
         &[arch::ENTRY]
+    }
+
+    fn extension_rights(&self) -> Option<ExtensionRights<'_>> {
+        Some(ExtensionRights {
+            helpers: &HELPERS,
+            engine: Extension::DEFAULT_ENGINE,
+            map_bytes: MAP_BYTES,
+            // Calls read user memory themselves.
+            uses_copies: false,
+            seed: [helpers::random(), helpers::random()],
+        })
     }
 
     fn new_listener(&self, wait_killable: bool) -> Result<NewListener, ListenerError> {

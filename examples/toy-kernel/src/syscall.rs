@@ -369,14 +369,15 @@ pub fn clone(
         let context = context.child((stack != 0).then_some(stack), tls);
         // Memory first: nothing allocates for long under the lock below.
         let child = Thread::new(tid, Arc::clone(&process), Default::default(), context);
+        let give_up = |errno| {
+            if !is_thread {
+                thread.process.disown(&process);
+            }
+            Err(errno)
+        };
         let mut child = match child {
             Ok(child) => child,
-            Err(error) => {
-                if !is_thread {
-                    thread.process.disown(&process);
-                }
-                return Err(error.into());
-            }
+            Err(error) => return give_up(error.into()),
         };
         child.fpu.lock().save();
         *child.blocked.get_mut() = thread.blocked.load(Ordering::Relaxed);
@@ -395,6 +396,11 @@ pub fn clone(
         // From copying the state to adding the thread, under the lock of who makes it: or a TSYNC in between would
         // miss it. Its own lock is another, if it is a process.
         let mut group = thread.process.group.lock();
+        if thread.seccomp.task_forked(thread.ids(), child.ids()).is_err() {
+            // Its extensions have no place for what they are to remember of it.
+            drop(group);
+            return give_up(Errno::EAGAIN);
+        }
         *child.no_new_privs.get_mut() = thread.no_new_privs.load(Ordering::Relaxed);
         child.seccomp = thread.seccomp.inherit();
         let child = Arc::new(child);

@@ -6,7 +6,7 @@ use core::fmt;
 use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 
 use seccomp_kernel::notify::{Interrupt, Wait};
-use seccomp_kernel::{self as seccomp, ThreadState};
+use seccomp_kernel::{self as seccomp, TaskIds, ThreadState};
 use spin::Mutex;
 
 use crate::arch::{Context, Fpu, Trap};
@@ -80,6 +80,14 @@ impl Thread {
     pub fn next_id() -> i32 {
         static LAST: AtomicI32 = AtomicI32::new(0);
         LAST.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    /// What extensions know it and its process by. No later one gets these numbers.
+    pub fn ids(&self) -> TaskIds {
+        TaskIds {
+            thread: u64::from(self.tid.cast_unsigned()),
+            group: u64::from(self.process.pid.cast_unsigned()),
+        }
     }
 
     pub fn state(&self) -> State {
@@ -176,7 +184,9 @@ fn end(thread: &Arc<Thread>, status: Status) {
     let (left, last) = {
         let mut group = process.group.lock();
         group.threads.retain(|other| other.tid != thread.tid);
-        (thread.seccomp.exit(), group.threads.is_empty())
+        let last = group.threads.is_empty();
+        thread.seccomp.task_exited(thread.ids(), last);
+        (thread.seccomp.exit(), last)
     };
     // A supervisor may hear of it now, so no lock is held.
     drop(left);

@@ -17,6 +17,9 @@ use seccomp_kernel::Arch;
 /// The programs that say the same on Linux.
 pub const PROGRAMS: [&str; 7] = ["filter", "trap", "kill", "strict", "tsync", "fork", "notify"];
 
+/// The program with filters that Linux has not. It says the same under `seccomp-rbpf run --allow-extensions`.
+pub const EXTENSION: &str = "extension";
+
 /// How long a machine may take from its first line to its last.
 pub const LIMIT: Duration = Duration::from_secs(120);
 

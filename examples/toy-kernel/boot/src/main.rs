@@ -4,7 +4,7 @@ use std::env;
 use std::io::{self, Write};
 
 use anyhow::{Result, anyhow};
-use toy_kernel_boot::{LIMIT, Machine, PROGRAMS};
+use toy_kernel_boot::{EXTENSION, LIMIT, Machine, PROGRAMS};
 
 fn main() -> Result<()> {
     let mut args = env::args().skip(1);
@@ -16,7 +16,7 @@ fn main() -> Result<()> {
     };
     let mut programs: Vec<String> = args.collect();
     if programs.is_empty() {
-        programs = PROGRAMS.map(String::from).to_vec();
+        programs = PROGRAMS.into_iter().chain([EXTENSION]).map(String::from).collect();
     }
     for machine in machines {
         let programs: Vec<&str> = programs.iter().map(String::as_str).collect();
