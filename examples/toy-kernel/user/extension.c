@@ -176,7 +176,7 @@ static void writes(void *argument)
 	show("denied", call(SYS_write, 1, "deny me", 8));
 	show("another", call(SYS_write, 1, "deny no\n", 8));
 	show("nowhere", call(SYS_write, 1, 8, 8));
-	show("kernel", call(SYS_write, 1, -4096L, 8));
+	show("memory of the kernel", call(SYS_write, 1, -4096L, 8));
 }
 
 static void memory(void)
