@@ -11,6 +11,7 @@ mod disasm;
 mod dump;
 mod engine;
 mod eval;
+mod explain;
 mod extension;
 mod filter;
 mod generate;
@@ -68,6 +69,7 @@ enum Command {
     Compile(compile::CompileArgs),
     Lift(lift::LiftArgs),
     Eval(eval::EvalArgs),
+    Explain(explain::ExplainArgs),
     Plan(plan::PlanArgs),
     Bench(bench::BenchArgs),
     Run(run::RunArgs),
@@ -94,6 +96,7 @@ fn main() -> ExitCode {
         Command::Compile(args) => compile::run(&args),
         Command::Lift(args) => lift::run(&args),
         Command::Eval(args) => eval::run(&args),
+        Command::Explain(args) => explain::run(&args),
         Command::Plan(args) => plan::run(&args),
         Command::Bench(args) => bench::run(&args),
         Command::Dump(args) => dump::run(&args),
