@@ -26,6 +26,7 @@ mod report;
 mod return_value;
 mod run;
 mod setting;
+mod table;
 mod translate;
 mod verify;
 
@@ -70,6 +71,7 @@ enum Command {
     Lift(lift::LiftArgs),
     Eval(eval::EvalArgs),
     Explain(explain::ExplainArgs),
+    Table(table::TableArgs),
     Plan(plan::PlanArgs),
     Bench(bench::BenchArgs),
     Run(run::RunArgs),
@@ -97,6 +99,7 @@ fn main() -> ExitCode {
         Command::Lift(args) => lift::run(&args),
         Command::Eval(args) => eval::run(&args),
         Command::Explain(args) => explain::run(&args),
+        Command::Table(args) => table::run(&args),
         Command::Plan(args) => plan::run(&args),
         Command::Bench(args) => bench::run(&args),
         Command::Dump(args) => dump::run(&args),
