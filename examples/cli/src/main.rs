@@ -7,6 +7,7 @@ mod assemble;
 mod bench;
 mod check;
 mod compile;
+mod diff;
 mod disasm;
 mod dump;
 mod engine;
@@ -72,6 +73,7 @@ enum Command {
     Eval(eval::EvalArgs),
     Explain(explain::ExplainArgs),
     Table(table::TableArgs),
+    Diff(diff::DiffArgs),
     Plan(plan::PlanArgs),
     Bench(bench::BenchArgs),
     Run(run::RunArgs),
@@ -100,6 +102,7 @@ fn main() -> ExitCode {
         Command::Eval(args) => eval::run(&args),
         Command::Explain(args) => explain::run(&args),
         Command::Table(args) => table::run(&args),
+        Command::Diff(args) => diff::run(&args),
         Command::Plan(args) => plan::run(&args),
         Command::Bench(args) => bench::run(&args),
         Command::Dump(args) => dump::run(&args),
