@@ -17,7 +17,8 @@ use seccomp_runtime::{
 };
 
 use crate::install::{InstallError, read_each};
-use crate::kernel::{Fault, Kernel};
+use crate::kernel::{Fault, Kernel, Thread};
+use crate::storage;
 use crate::uapi::{ExtensionFlags, ExtensionMapFlags, SeccompExtension, SeccompExtensionMap};
 
 /// The most maps that one extension may have.
@@ -30,7 +31,8 @@ pub struct ExtensionRights<'k> {
     pub helpers: &'k [HelperRow],
     /// The engine that it runs on.
     pub engine: EngineKind,
-    /// Bytes that the keys and values of its maps may take together.
+    /// Bytes that the keys and values of its maps may take, together with those of the extensions that the caller has
+    /// already. What keeps the entries of a hash together takes up to 48 bytes more for each.
     pub map_bytes: usize,
     /// Whether the kernel then uses the copies of user memory that
     /// [`HelperHost::copy_from_user`](seccomp_runtime::HelperHost::copy_from_user) has made, and not what is in user
@@ -118,18 +120,47 @@ fn read_maps<K: Kernel>(
     read_each(kernel, extension.maps, count, |map| {
         described.push(SeccompExtensionMap::from_ne_bytes(map));
     })?;
-    let mut left = rights.map_bytes as u64;
+    let mut left = u64::try_from(rights.map_bytes).unwrap_or(u64::MAX);
+    // Each filter brings maps, and a thread can have thousands of filters.
+    for map in storage::maps(kernel.current().seccomp()) {
+        left = left.saturating_sub(memory(map.descriptor()));
+    }
     let mut maps = reserved(count)?;
     for (index, described) in (0..).zip(described) {
-        left = left.checked_sub(memory(&described)).ok_or(ExtensionError::MapBytes)?;
+        let described = Described::new(index, described)?;
+        left = left.checked_sub(memory(described.descriptor)).ok_or(ExtensionError::MapBytes)?;
         maps.push(Arc::new(make_map(kernel, rights, index, &described)?));
     }
     Ok(maps)
 }
 
+/// A map, not made.
+struct Described {
+    descriptor: MapDescriptor,
+    flags: ExtensionMapFlags,
+    values: u64,
+}
+
+impl Described {
+    fn new(map: u32, described: SeccompExtensionMap) -> Result<Self, ExtensionError> {
+        let SeccompExtensionMap { kind, key_size, value_size, max_entries, flags, values, reserved } =
+            described;
+        let flags = ExtensionMapFlags::from_bits(flags).filter(|_| reserved == 0);
+        let known = MapKind::of_number(kind).zip(flags);
+        let (kind, flags) = known.ok_or(ExtensionError::MapFields { map })?;
+        if values != 0 && kind != MapKind::Array {
+            return Err(ExtensionError::MapFields { map });
+        }
+        let read_only = flags.contains(ExtensionMapFlags::READ_ONLY);
+        let access = if read_only { MapAccess::ReadOnly } else { MapAccess::ReadWrite };
+        let descriptor = MapDescriptor { kind, key_size, value_size, max_entries, access };
+        Ok(Self { descriptor, flags, values })
+    }
+}
+
 /// Bytes that the keys and values of a map take, at least.
-fn memory(described: &SeccompExtensionMap) -> u64 {
-    let SeccompExtensionMap { key_size, value_size, max_entries, .. } = *described;
+fn memory(map: MapDescriptor) -> u64 {
+    let MapDescriptor { key_size, value_size, max_entries, .. } = map;
     let entry = u64::from(key_size).saturating_add(u64::from(value_size).next_multiple_of(8));
     // A ring has no values, and as many bytes as it says entries.
     entry.max(1).saturating_mul(max_entries.into())
@@ -139,29 +170,20 @@ fn make_map<K: Kernel>(
     kernel: &K,
     rights: &ExtensionRights<'_>,
     map: u32,
-    described: &SeccompExtensionMap,
+    described: &Described,
 ) -> Result<Map, InstallError> {
-    let SeccompExtensionMap { kind, key_size, value_size, max_entries, flags, values, reserved } = *described;
-    let flags = ExtensionMapFlags::from_bits(flags).filter(|_| reserved == 0);
-    let known = MapKind::of_number(kind).zip(flags);
-    let (kind, flags) = known.ok_or(ExtensionError::MapFields { map })?;
-    let access =
-        if flags.contains(ExtensionMapFlags::READ_ONLY) { MapAccess::ReadOnly } else { MapAccess::ReadWrite };
+    let Described { descriptor, flags, values } = *described;
     let of_group = flags.contains(ExtensionMapFlags::THREAD_GROUP);
     let options = MapOptions {
         scope: if of_group { TaskScope::ThreadGroup } else { TaskScope::Thread },
         at_fork: if flags.contains(ExtensionMapFlags::COPY) { AtFork::Copy } else { AtFork::Reset },
         seed: rights.seed,
     };
-    let descriptor = MapDescriptor { kind, key_size, value_size, max_entries, access };
     let made = Map::new(descriptor, options).map_err(|why| match why {
         CreateError::OutOfMemory => InstallError::OutOfMemory,
         why => ExtensionError::Map { map, why }.into(),
     })?;
     if values != 0 {
-        if kind != MapKind::Array {
-            return Err(ExtensionError::MapFields { map }.into());
-        }
         fill(kernel, &made, values)?;
     }
     if flags.contains(ExtensionMapFlags::FROZEN) {

@@ -69,8 +69,9 @@ pub trait Kernel {
     /// of no use: its calls look like those of [`Arch::X86_64`] with large numbers, which run the whole filter.
     fn planned_entries(&self) -> &[Arch];
 
-    /// What the caller may install as an extension, an eBPF filter ([`FilterFlags::EXTENSION`](crate::uapi::FilterFlags::EXTENSION)), beyond having
-    /// no_new_privs or the right to install filters. `None`, the default, and the flag is as unknown as in Linux.
+    /// What the caller may install as an extension, an eBPF filter
+    /// ([`FilterFlags::EXTENSION`](crate::uapi::FilterFlags::EXTENSION)), beyond having no_new_privs or the right to
+    /// install filters. `None`, the default, and the flag is as unknown as in Linux.
     ///
     /// A kernel that grants any gives [`evaluate`](crate::evaluate()) and [`enter`](crate::enter()) a
     /// [`HelperHost`](seccomp_runtime::HelperHost), and tells extensions of tasks

@@ -34,7 +34,7 @@ impl ThreadState {
     /// There is no place for it. The child has nothing, and must not start: its filters would have forgotten.
     pub fn task_forked(&self, parent: TaskIds, child: TaskIds) -> Result<(), AccessError> {
         let is_new = |scope| parent.of(scope) != child.of(scope);
-        for map in storage(self).filter(|map| is_new(map.options().scope)) {
+        for map in maps(self).filter(|map| is_new(map.options().scope)) {
             let scope = map.options().scope;
             map.task_forked(parent.of(scope), child.of(scope))
                 .inspect_err(|_| forget(self, child, is_new(TaskScope::ThreadGroup)))?;
@@ -51,7 +51,7 @@ impl ThreadState {
 }
 
 fn forget(state: &ThreadState, task: TaskIds, group_ended: bool) {
-    for map in storage(state) {
+    for map in maps(state) {
         match map.options().scope {
             TaskScope::Thread => map.task_exited(task.thread),
             TaskScope::ThreadGroup if group_ended => map.task_exited(task.group),
@@ -61,7 +61,7 @@ fn forget(state: &ThreadState, task: TaskIds, group_ended: bool) {
 }
 
 /// The maps of a thread's extensions.
-fn storage(state: &ThreadState) -> impl Iterator<Item = &Map> {
+pub(crate) fn maps(state: &ThreadState) -> impl Iterator<Item = &Map> {
     let newest = state.filter().filter(|newest| newest.has_extensions());
     let filters = newest.into_iter().flat_map(Filter::newest_first);
     let extensions = filters.filter_map(|filter| filter.program().extension());

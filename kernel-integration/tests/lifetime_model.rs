@@ -38,6 +38,8 @@ mod leaf;
 mod program;
 #[path = "../src/state.rs"]
 mod state;
+#[path = "../src/storage.rs"]
+mod storage;
 #[path = "../src/syscall.rs"]
 mod syscall;
 #[path = "../src/tsync.rs"]

@@ -8,8 +8,8 @@ use seccomp_kernel::uapi::{
     ExtensionFlags, ExtensionMapFlags, FilterFlags, SeccompExtension, SeccompExtensionMap,
 };
 use seccomp_kernel::{
-    Action, InstallError, LogMask, MAX_EXTENSION_MAPS, Pass, TaskIds, Thread as _, Verdict, attach, evaluate,
-    strictest,
+    Action, InstallError, LogMask, MAX_EXTENSION_MAPS, Pass, SeccompCache, TaskIds, Thread as _, Verdict,
+    attach, evaluate, strictest,
 };
 use seccomp_runtime::verifier::{MAX_INSNS, MapKind};
 use seccomp_runtime::{EngineKind, Map, Planned, SeccompData, Update};
@@ -113,8 +113,11 @@ fn what_is_wrong_with_an_extension_is_refused_and_changes_nothing() {
     let allow = ret(ALLOW);
     let long = vec![allow[0]; MAX_INSNS + 1];
     let many = vec![array; MAX_EXTENSION_MAPS + 1];
+    let read_only = with(array, ExtensionMapFlags::READ_ONLY);
+    let writes = asm("*(u32 *)(r10 -4) = 0; r2 = r10; r2 += -4; r1 = map[0]; call 1
+         if r0 == 0 goto +1; *(u64 *)(r0 +0) = 1; w0 = 0; exit");
     let unsafe_program = asm("r0 = *(u64 *)(r1 +64); exit");
-    let rows: [(&str, &[Insn], &[SeccompExtensionMap], Errno); 12] = [
+    let rows: [(&str, &[Insn], &[SeccompExtensionMap], Errno); 15] = [
         ("no instruction", &[], &[], Errno::EINVAL),
         ("too long", &long, &[], Errno::EINVAL),
         ("too many maps", &allow, &many, Errno::EINVAL),
@@ -126,7 +129,10 @@ fn what_is_wrong_with_an_extension_is_refused_and_changes_nothing() {
         ("sizes of a map", &allow, &[SeccompExtensionMap { key_size: 8, ..array }], Errno::EINVAL),
         ("values of a hash", &allow, &[SeccompExtensionMap { kind: 1, values: 64, ..array }], Errno::EINVAL),
         ("values that are not there", &allow, &[SeccompExtensionMap { values: 64, ..array }], Errno::EFAULT),
+        ("a write to a map that is read-only", &writes, &[read_only], Errno::EINVAL),
         ("memory", &allow, &[SeccompExtensionMap { max_entries: 1 << 17, ..array }], Errno::EINVAL),
+        ("memory of small values", &allow, &[map(MapKind::Array, 4, 1, 100_000)], Errno::EINVAL),
+        ("memory of a ring", &allow, &[map(MapKind::Ring, 0, 0, 1 << 21)], Errno::EINVAL),
     ];
     let process = process();
     let thread = process.leader();
@@ -153,7 +159,27 @@ fn what_is_wrong_with_an_extension_is_refused_and_changes_nothing() {
     }
     assert_eq!(thread.seccomp().filter_count(), 0);
     assert_eq!(process.install_raw_extension(&thread, NONE, &good), Ok(0));
-    assert_eq!(thread.seccomp().filter_count(), 1);
+    assert_eq!(process.install_extension(&thread, NONE, &allow, &many[1..]), Ok(0));
+    assert_eq!(process.install_extension(&thread, NONE, &writes, &[array]), Ok(0));
+    assert_eq!(thread.seccomp().filter_count(), 3);
+}
+
+/// A mebibyte is granted.
+#[test]
+fn the_maps_of_all_extensions_of_a_thread_share_what_is_granted() {
+    let process = process();
+    let thread = process.leader();
+    let half = SeccompExtensionMap { max_entries: 1 << 19, ..map(MapKind::Ring, 0, 0, 0) };
+    let allow = ret(ALLOW);
+    process.install_extension(&thread, NONE, &allow, &[half]).expect("half of it");
+    attach(&process.caller(&thread), check(vec![SockFilter::new(0x06, 0, 0, ALLOW)]).unwrap(), NONE).unwrap();
+    assert_eq!(process.install_extension(&thread, NONE, &allow, &[half, half]), Err(Errno::EINVAL));
+    process.install_extension(&thread, NONE, &allow, &[half]).expect("the other half");
+    let smallest = map(MapKind::Array, 4, 1, 1);
+    assert_eq!(process.install_extension(&thread, NONE, &allow, &[smallest]), Err(Errno::EINVAL));
+    assert_eq!(process.install_extension(&thread, NONE, &allow, &[]), Ok(0));
+    let other = Process::new(EngineKind::DEFAULT, Faults::default()).granting_extensions();
+    assert_eq!(other.install_extension(&other.leader(), NONE, &allow, &[smallest]), Ok(0));
 }
 
 #[test]
@@ -229,15 +255,46 @@ fn a_child_whose_storage_has_no_place_has_nothing_of_it() {
     let process = process();
     let parent = process.leader();
     let copied = |entries| with(map(MapKind::TaskStorage, 4, 4, entries), ExtensionMapFlags::COPY);
+    process.install_extension(&parent, NONE, &at_most(4), &[copied(1)]).expect("a filter");
+    // The newest comes first, and has a copy when there is no place for the older one's.
     process.install_extension(&parent, NONE, &at_most(4), &[copied(2)]).expect("a filter");
     let with_room = maps(&parent).remove(0);
-    process.install_extension(&parent, NONE, &at_most(4), &[copied(1)]).expect("a filter");
+    // What is behind which key is this kernel's secret.
+    assert_eq!(with_room.options().seed, [1, 2]);
     assert_eq!(getppid(&process, &parent), SOME_PID);
     let ids = process.task_ids(&parent);
     let child = TaskIds { thread: 1_000_000, group: 1_000_000 };
     assert!(parent.seccomp().task_forked(ids, child).is_err());
     assert_eq!(storage(&with_room, child.thread), None);
     assert_eq!(storage(&with_room, ids.thread), Some(1));
+}
+
+/// Whatever has been put on top of it.
+#[test]
+fn storage_of_older_filters_ends_with_its_thread_too() {
+    let process = process();
+    let thread = process.leader();
+    let storage_of = |thread: &Thread| storage(&maps(thread)[0], process.task_ids(thread).thread);
+    let map = map(MapKind::TaskStorage, 4, 4, 8);
+    process.install_extension(&thread, NONE, &at_most(2), &[map]).expect("a filter");
+    let older = maps(&thread).remove(0);
+    process.install_extension(&thread, NONE, &at_most(2), &[map]).expect("a filter");
+    assert_eq!(getppid(&process, &thread), SOME_PID);
+    assert_eq!((storage_of(&thread), storage(&older, process.task_ids(&thread).thread)), (Some(1), Some(1)));
+    attach(&process.caller(&thread), check(vec![SockFilter::new(0x06, 0, 0, ALLOW)]).unwrap(), NONE).unwrap();
+    thread.seccomp().task_exited(process.task_ids(&thread), true);
+    assert_eq!(storage(&older, process.task_ids(&thread).thread), None);
+}
+
+/// Linux's cache has no extensions, so it cannot know what one allows.
+#[test]
+fn the_cache_of_linux_knows_of_no_extension() {
+    let process = process();
+    let thread = process.leader();
+    process.install_extension(&thread, NONE, &ret(ALLOW), &[]).expect("a filter");
+    let cache =
+        SeccompCache::new(&[seccomp_kernel::Arch::X86_64], true, thread.seccomp()).unwrap().to_string();
+    assert!(cache.contains("x86_64 39 FILTER"), "{cache}");
 }
 
 #[test]

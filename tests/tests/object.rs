@@ -295,9 +295,40 @@ const ASSEMBLED: &[(&str, &str)] = &[
     (".section maps,\"aw\"\n.globl m\nm: .long 1, 4, 4, 1, 0\n.section seccomp,\"ax\"\n.globl f\n\
       .type f,@function\nf: r1 = m + 8 ll\nexit",
      "section seccomp, offset 0x0: refers to offset 8 of section maps, where nothing begins"),
+    (".section .rodata,\"a\"\nv: .quad 1\n.section seccomp,\"ax\"\n.globl f\n.type f,@function\nf: r1 = v + 8 ll\nexit",
+     "section seccomp, offset 0x0: refers to offset 8 of section .rodata, where nothing begins"),
     (".comm v,8\n.section seccomp,\"ax\"\n.globl f\n.type f,@function\nf: r1 = v ll\nexit",
      "section seccomp, offset 0x0: v is a common symbol: compile with -fno-common"),
 ];
+
+#[test]
+fn a_function_is_there_once_and_has_its_global_name() {
+    let source = ".section seccomp,\"ax\"\n.type local,@function\nlocal:\n.globl f\n.type f,@function\n\
+                  f: call g\ncall g\nexit\n.type g,@function\ng: r0 = 0\nexit";
+    let object = Object::parse(&assemble(source).unwrap()).unwrap();
+    assert_eq!((object.filters[0].name.as_str(), object.filters[0].insns.len()), ("f", 5));
+    assert_verified(&object, "a function that is called twice");
+}
+
+#[test]
+fn types_have_their_sizes_however_many_parts_they_have() {
+    let names: Vec<_> = (0..300).map(|index| format!("e{index}")).collect();
+    let source = format!(
+        "enum many {{ {} }}; struct {{ __uint(type, 1); __uint(max_entries, 1); __type(key, enum many[3]); \
+         __type(value, char *); }} m SEC(\".maps\"); SEC(\"seccomp\") int f(void) {{ return 0; }}",
+        names.join(", ")
+    );
+    let descriptor = Object::parse(&c(&source, &["-O1"])).unwrap().maps[0].descriptor;
+    assert_eq!((descriptor.key_size, descriptor.value_size), (12, 8));
+}
+
+#[test]
+fn linuxs_flag_for_copies_is_understood() {
+    let source = r#"struct { __uint(type, 29); __uint(max_entries, 1); __type(key, int); __type(value, int);
+        __uint(map_flags, 1 | 512); } m SEC(".maps"); SEC("seccomp") int f(void) { return 0; }"#;
+    let object = Object::parse(&c(source, &["-O1"])).unwrap();
+    assert_eq!(object.maps[0].options.at_fork, AtFork::Copy);
+}
 
 #[test]
 fn what_only_an_assembler_makes_is_refused_in_one_line() {

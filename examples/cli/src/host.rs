@@ -63,9 +63,8 @@ fn unescaped(text: &str) -> Result<Vec<u8>, String> {
     while let [first, behind @ ..] = rest {
         (rest, _) = match (first, behind) {
             (b'\\', [b'x', high, low, behind @ ..]) => {
-                let hex = [*high, *low];
-                let hex = str::from_utf8(&hex).ok().and_then(|hex| u8::from_str_radix(hex, 16).ok());
-                (behind, bytes.push(hex.ok_or("\\x needs two hexadecimal digits")?))
+                let byte = number::hex_byte(&[*high, *low]).ok_or("\\x needs two hexadecimal digits")?;
+                (behind, bytes.push(byte))
             }
             (b'\\', [b'0', behind @ ..]) => (behind, bytes.push(0)),
             (b'\\', [b'n', behind @ ..]) => (behind, bytes.push(b'\n')),
@@ -197,4 +196,30 @@ pub fn trace(line: &str) {
 /// Writes to standard error. Where nobody reads that, what runs goes on all the same.
 pub fn tell(text: Arguments<'_>) {
     let _ = io::stderr().lock().write_fmt(text);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_is_what_was_put_there_and_zeroes_to_the_end_of_its_pages() {
+        let process = ThisProcess::new(vec![Memory::parse("0x1ffe=a\\tb\\x7f\\\\\\0\\n").unwrap()]);
+        let moment = process.moment();
+        let asked = moment.told();
+        let read = |from| {
+            let mut bytes = [0xff; 10];
+            asked.copy_from_user(from, &mut bytes).map(|()| bytes)
+        };
+        assert_eq!(read(0x1ffe), Ok(*b"a\tb\x7f\\\0\n\0\0\0"));
+        assert_eq!(read(0x1000), Ok([0; 10]));
+        assert_eq!(read(0x2ff6), Ok([0; 10]));
+        assert_eq!([read(0x2ff7), read(0xfff), read(u64::MAX)], [Err(UserFault); 3]);
+    }
+
+    #[test]
+    fn a_name_is_ended_by_a_0() {
+        assert_eq!(comm(b"sh\n"), *b"sh\0\0\0\0\0\0\0\0\0\0\0\0\0\0");
+        assert_eq!(comm(b"sixteen-letters!\n"), *b"sixteen-letters\0");
+    }
 }

@@ -127,3 +127,34 @@ pub fn drain(named: &NamedMap, buffer: &mut Vec<u8>, mut line: impl FnMut(&str))
         line(&text);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use seccomp_runtime::verifier::MapDescriptor;
+    use seccomp_runtime::{MapOptions, Update};
+
+    fn shown(kind: MapKind, key_size: u32, entries: &[(&[u8], u64)]) -> String {
+        let access = MapAccess::ReadWrite;
+        let descriptor = MapDescriptor { kind, key_size, value_size: 8, max_entries: 8, access };
+        let map = Map::new(descriptor, MapOptions::default()).unwrap();
+        for (key, value) in entries {
+            map.update(key, &value.to_ne_bytes(), Update::Any).unwrap();
+        }
+        Contents(&[NamedMap { name: "m".into(), map: map.into() }]).to_string()
+    }
+
+    #[test]
+    fn entries_are_in_the_order_of_their_keys() {
+        let keys = [300_u32, 9, 10, 0].map(u32::to_ne_bytes);
+        let entries = keys.each_ref().map(|key| (&key[..], u64::from(key[0])));
+        assert_eq!(shown(MapKind::Hash, 4, &entries), "map m (hash)\n  0: 0\n  9: 9\n  10: 10\n  300: 44\n");
+        let entries: [(&[u8], u64); 3] = [(b"b\0\0", 1), (b"a\0\x01", 2), (b"a\0\0", 3)];
+        assert_eq!(
+            shown(MapKind::LruHash, 3, &entries),
+            "map m (LRU hash)\n  610000: 3\n  610001: 2\n  620000: 1\n"
+        );
+        let entries: [(&[u8], u64); 2] = [(&[3, 0, 0, 0], 1), (&[4, 0, 0, 0], 0)];
+        assert_eq!(shown(MapKind::Array, 4, &entries), "map m (array)\n  3: 1\n");
+    }
+}

@@ -46,6 +46,12 @@ pub fn hex(text: &str, bits: u32) -> Result<u64, NumberError> {
     radix(without_0x(text).unwrap_or(text), 16, bits)
 }
 
+/// The byte that two hexadecimal digits are.
+pub fn hex_byte(digits: &[u8]) -> Option<u8> {
+    let text = str::from_utf8(digits).ok().filter(|text| text.len() == 2)?;
+    radix(text, 16, u8::BITS).ok().map(|byte| byte as u8)
+}
+
 /// The number of a system call. Its 32 bits may be written as a signed or an unsigned number.
 pub fn syscall(text: &str) -> Result<i32, NumberError> {
     Ok((parse(text, 32)? as u32).cast_signed())
@@ -94,5 +100,9 @@ mod tests {
         }
         assert_eq!(parse("-9223372036854775809", 64), Err(NumberError::Range { bits: 64 }));
         assert_eq!(hex("-1", 64), Err(NumberError::Malformed));
+        for digits in ["", "f", "+f", "-f", "0x", "fff", "é", "zz"] {
+            assert_eq!(hex_byte(digits.as_bytes()), None, "{digits}");
+        }
+        assert_eq!(hex_byte(b"fF"), Some(0xff));
     }
 }

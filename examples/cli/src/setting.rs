@@ -1,8 +1,10 @@
 //! `--set`: what is in a map before the first call.
 
 use anyhow::{Context, anyhow, ensure};
+use seccomp_runtime::verifier::MapKind;
 
 use crate::filter::Filter;
+use crate::maps::kind_name;
 use crate::number;
 
 /// An entry of a map, as the command line has it.
@@ -26,7 +28,7 @@ impl Setting {
 ///
 /// # Errors
 ///
-/// No filter has such a map, or its keys or values are of another size.
+/// No filter has such a map, its keys or values are of another size, or it is task storage or a ring.
 pub fn apply(filters: &mut [Filter], settings: &[Setting]) -> anyhow::Result<()> {
     for setting in settings {
         let Setting { map, key, value } = setting;
@@ -34,6 +36,13 @@ pub fn apply(filters: &mut [Filter], settings: &[Setting]) -> anyhow::Result<()>
         for filter in &mut *filters {
             let Filter::Extension(filter) = filter else { continue };
             let Some((index, descriptor)) = filter.map(map) else { continue };
+            // Whose storage it would be is known when the program runs.
+            let has_none = matches!(descriptor.kind, MapKind::TaskStorage | MapKind::Ring);
+            ensure!(
+                !has_none,
+                "--set {map}:{key}={value}: nothing is put into a {}",
+                kind_name(descriptor.kind)
+            );
             let bytes = |text, len, what| {
                 bytes(text, len).with_context(|| format!("--set {map}:{key}={value}: {what} {text:?}"))
             };
@@ -50,12 +59,8 @@ pub fn apply(filters: &mut [Filter], settings: &[Setting]) -> anyhow::Result<()>
 /// A number of `len` bytes as the machine has it, or bytes behind `hex:`.
 fn bytes(text: &str, len: usize) -> anyhow::Result<Vec<u8>> {
     if let Some(hex) = text.strip_prefix("hex:") {
-        let digits = hex.as_bytes().chunks(2).map(|pair| {
-            let pair = str::from_utf8(pair).ok().filter(|pair| pair.len() == 2);
-            pair.and_then(|pair| u8::from_str_radix(pair, 16).ok())
-                .context("two hexadecimal digits are needed a byte")
-        });
-        let bytes: Vec<u8> = digits.collect::<anyhow::Result<_>>()?;
+        let bytes: Option<Vec<u8>> = hex.as_bytes().chunks(2).map(number::hex_byte).collect();
+        let bytes = bytes.context("two hexadecimal digits are needed a byte")?;
         ensure!(bytes.len() == len, "{} bytes, {len} are needed", bytes.len());
         return Ok(bytes);
     }

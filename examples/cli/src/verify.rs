@@ -121,3 +121,26 @@ fn calls(verified: &Verified, id: i32) -> bool {
     let is_call = |insn: &Insn| insn.code == Opcode::Call.code() && insn.src() == 0 && insn.imm == id;
     verified.insns().iter().enumerate().any(|(pc, insn)| verified.is_reached(pc) && is_call(insn))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use seccomp_runtime::verifier::{Environment, Program, verify};
+
+    #[test]
+    fn a_helper_is_one_that_some_run_calls() {
+        let insn = |code, src, imm| Insn::new(code, 0, src, 0, imm);
+        // A call of the function at 2, by 1; one of helper 7; and one of helper 5 that no run gets to.
+        let program = vec![
+            insn(0x85, 1, 1),
+            insn(0x95, 0, 0),
+            insn(0x85, 0, 7),
+            insn(0x95, 0, 0),
+            insn(0x85, 0, 5),
+            insn(0x95, 0, 0),
+        ];
+        let helpers = HELPERS.each_ref().map(|row| row.helper);
+        let verified = verify(Program::new(program), &Environment { maps: &[], helpers: &helpers }).unwrap();
+        assert_eq!([1, 5, 7].map(|id| calls(&verified, id)), [false, false, true]);
+    }
+}

@@ -325,6 +325,118 @@ fn the_first_filter_of_the_guide_does_what_it_says() {
     assert_eq!((refused.status, refused.stderr), (1, block("text")));
 }
 
+/// An errno of a hundred for the process, ten for the thread, and what is wrong with what helpers say.
+const TASKS: &str = r#"#include "seccomp_filter.h"
+struct { __uint(type, BPF_MAP_TYPE_TASK_STORAGE); __uint(max_entries, 8); __type(key, int);
+	__type(value, __u32); } threads SEC(".maps");
+struct { __uint(type, BPF_MAP_TYPE_TASK_STORAGE); __uint(max_entries, 8); __uint(scope, SCOPE_THREAD_GROUP);
+	__type(key, int); __type(value, __u32); } groups SEC(".maps");
+SEC("seccomp") int tasks(const struct seccomp_data *data)
+{
+	if (data->nr != __NR_getppid)
+		return SECCOMP_RET_ALLOW;
+	__u32 *thread = bpf_task_storage_get(&threads, 0, 0, BPF_LOCAL_STORAGE_GET_F_CREATE);
+	__u32 *group = bpf_task_storage_get(&groups, 0, 0, BPF_LOCAL_STORAGE_GET_F_CREATE);
+	if (!thread || !group)
+		return SECCOMP_RET_KILL_PROCESS;
+	__u64 comm[2] = { 0 };
+	bpf_get_current_comm(comm, sizeof(comm));
+	int wrong = bpf_get_current_pid_tgid() != (data->args[0] << 32 | data->args[1]) ? 1
+		: bpf_get_current_uid_gid() != (data->args[3] << 32 | data->args[2]) ? 2
+		: comm[0] != data->args[4] || comm[1] != data->args[5] ? 3 : 0;
+	return SECCOMP_RET_ERRNO | (++*group * 100 + ++*thread * 10 + wrong);
+}"#;
+
+/// A thread that executes a program stays the same thread of the same process; children are others.
+#[test]
+fn threads_and_processes_are_told_apart_and_forgotten() {
+    let objects = Objects::new();
+    let filter = objects.source("tasks", TASKS);
+    let program = compile(objects.0.path(), "tasks", "-m64", &[]);
+    let all = ended(run(["--maps", "--filter", text(&filter)]).arg(&program));
+    assert_eq!(
+        (all.stdout.as_str(), all.stderr.as_str(), all.status),
+        (
+            "main 110\nthread 210\nexecuted 320\nvforked 110\ncloned 110\nparent 430\n",
+            "map threads (task storage)\nmap groups (task storage)\n",
+            0
+        )
+    );
+}
+
+#[test]
+fn a_child_does_not_start_if_a_filter_has_no_place_for_it() {
+    let objects = Objects::new();
+    let source =
+        TASKS.replace("max_entries, 8); __type", "max_entries, 1); __uint(at_fork, AT_FORK_COPY); __type");
+    let filter = objects.source("full", &source);
+    let script = "import os, ctypes; libc = ctypes.CDLL(None); libc.syscall(110, 0)
+pid = os.fork()
+if pid == 0: os.write(1, b'runs'); os._exit(0)
+os.write(1, str(os.waitpid(pid, 0)[1]).encode())";
+    let all = python(&[], &filter, script);
+    assert_eq!((all.stdout.as_str(), all.status), ("9", 0), "{all:?}");
+    assert!(
+        all.stderr.contains(" is killed: the task storage of a filter has no place for its copy"),
+        "{all:?}"
+    );
+}
+
+/// They are told while the program runs, or a ring would be full; and only to who wants them.
+#[test]
+fn events_are_told_as_they_come() {
+    let objects = Objects::new();
+    let source = r#"#include "seccomp_filter.h"
+struct { __uint(type, BPF_MAP_TYPE_RINGBUF); __uint(max_entries, 4096); } ring SEC(".maps");
+SEC("seccomp") int tell(const struct seccomp_data *data)
+{
+	if (data->nr == __NR_getppid) {
+		bpf_ringbuf_output(&ring, (void *)"\x1b[31mred", 8, 0);
+		bpf_printk("\x1b[31m");
+	}
+	return SECCOMP_RET_ALLOW;
+}"#;
+    let filter = objects.source("tell", source);
+    let script = "import os\nfor _ in range(1000): os.getppid()";
+    let told = python(&["--events"], &filter, script).stderr;
+    let lines = |told: &str, line: &str| told.lines().filter(|other| *other == line).count();
+    assert_eq!(lines(&told, "event ring: 1b5b3331 6d726564"), 1000);
+    // Nor does a terminal do what a filter prints.
+    assert_eq!(lines(&told, "trace: \\u{1b}[31m"), 1000, "{told}");
+    let untold = python(&[], &filter, script).stderr;
+    assert_eq!((lines(&untold, "trace: \\u{1b}[31m"), untold.lines().count()), (1000, 1000));
+    // On all engines they are told once.
+    let eval = command(&["eval", text(&filter), "--nr", "getppid", "--engine", "all", "--events"]);
+    assert_eq!(eval.stderr, "trace: \\u{1b}[31m\n");
+    assert_eq!(eval.stdout, "0x7fff0000 ALLOW\nevent ring: 1b5b3331 6d726564\n");
+}
+
+#[test]
+fn every_filter_has_its_own_maps_and_its_first_entries() {
+    let objects = Objects::new();
+    let execs = objects.example("max-execs");
+    let copy = objects.0.path().join("max:execs");
+    fs::copy(&execs, &copy).unwrap();
+    let [execs, copy] = [&execs, &copy].map(|path| text(path));
+    let shown = "0x7fff0000 ALLOW\nmap execs (hash)\n  1: 7\nmap execs (hash)\n  1: 7\n";
+    let both = command(&["eval", execs, copy, "--nr", "getppid", "--set", "execs:1=7", "--maps"]);
+    assert_eq!((both.stdout.as_str(), both.status), (shown, 0), "{both:?}");
+    // A colon can be part of a name, also where what is before it is a file.
+    fs::write(objects.0.path().join("max"), "").unwrap();
+    assert_eq!(command(&["verify", copy]).status, 0);
+    // Whatever comes behind it, one that is refused counts.
+    let missing = objects.0.path().join("missing.o");
+    assert_eq!(command(&["verify", text(&missing), execs]).status, 2);
+    let unproved = objects.source(
+        "unproved",
+        r#"#include "seccomp_filter.h"
+SEC("seccomp/a") int a(const struct seccomp_data *data) { return *(volatile int *)(long)data->nr; }
+SEC("seccomp/b") int b(const struct seccomp_data *data) { return SECCOMP_RET_ALLOW; }"#,
+    );
+    let status = command(&["verify", text(&unproved), execs]).status;
+    assert_eq!(status, 1);
+}
+
 #[test]
 fn one_of_several_filters_is_named() {
     let objects = Objects::new();
@@ -361,14 +473,20 @@ fn what_is_wrong_is_said_on_one_line() {
     let execs = objects.example("max-execs");
     let execs = ["eval", text(&execs), "--nr", "0", "--set"];
     let set = |setting| [&execs[..], &[setting]].concat();
+    let (storage, ring) = (objects.example("phases"), objects.example("deny-connect"));
+    let [storage, ring] = [&storage, &ring].map(|path| text(path));
     let [unchecked, unknown, cut, missing] = [&unchecked, &unknown, &cut, &missing].map(|path| text(path));
     let classic = case("allow.bpfasm");
-    let rows: [(&[&str], i32, &str); 14] = [
+    let rows: [(&[&str], i32, &str); 18] = [
         (&set("execs"), 2, "MAP:KEY=VALUE is needed"),
         (&set("counts:0=1"), 2, "no filter has a map counts"),
         (&set("execs:x=1"), 2, "the key \"x\""),
         (&set("execs:0x100000000=1"), 2, "the key \"0x100000000\""),
         (&set("execs:0=hex:00"), 2, "1 bytes, 8 are needed"),
+        (&set("execs:hex:+1000000=1"), 2, "two hexadecimal digits are needed a byte"),
+        (&["eval", storage, "--nr", "0", "--set", "serving:1=1"], 2, "into a task storage"),
+        (&["eval", ring, "--nr", "0", "--set", "events:hex:=hex:"], 2, "into a ring"),
+        (&["eval", text(&classic), "--nr", "0", "--memory", "0x10=\\x+f"], 2, "two hexadecimal digits"),
         (
             &[
                 &set("execs:1=1")[..],

@@ -269,13 +269,15 @@ impl Map {
     }
 
     /// To be called when the thread or group `parent` makes `child`, before `child` makes a system call. Ids are
-    /// those of [`HelperHost::task`](crate::HelperHost::task), in the map's scope.
+    /// those of [`HelperHost::task`](crate::HelperHost::task), in the map's scope. What somebody with the child's id
+    /// has left is not the child's.
     ///
     /// # Errors
     ///
     /// The parent has storage to be copied and there is no place for it: the child would start without what
     /// its filter remembers, so it must not start.
     pub fn task_forked(&self, parent: u64, child: u64) -> Result<(), AccessError> {
+        self.task_exited(child);
         match &self.storage {
             Storage::Table(table) if self.is_task_storage() && self.options.at_fork == AtFork::Copy => {
                 table.duplicate(&parent.to_ne_bytes(), &child.to_ne_bytes())

@@ -184,15 +184,8 @@ impl Judge {
 
 /// A map of this description, empty.
 fn create(map: &MapDescriptor) -> io::Result<OwnedFd> {
-    let kind = match map.kind {
-        MapKind::Array => 2,
-        MapKind::Hash => 1,
-        MapKind::LruHash => 9,
-        MapKind::Ring => 27,
-        MapKind::TaskStorage => return Err(io::ErrorKind::Unsupported.into()),
-    };
     let mut attributes: Attributes = [0; 32];
-    attributes[..4].copy_from_slice(&[kind, map.key_size, map.value_size, map.max_entries]);
+    attributes[..4].copy_from_slice(&[map.kind.number(), map.key_size, map.value_size, map.max_entries]);
     attributes[4] = if map.access == MapAccess::ReadOnly { F_RDONLY_PROG } else { 0 };
     open(MAP_CREATE, &attributes)
 }

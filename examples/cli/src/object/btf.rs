@@ -207,3 +207,21 @@ fn word(from: &mut &[u8]) -> Option<u32> {
     *from = rest;
     Some(u32::from_le_bytes(*first))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_short_header_has_no_kernel_relocations() {
+        let section = |header: u32, len: u32| {
+            let words = [1 << 16 | u32::from(MAGIC), header, 0, 0, 0, 0, 0, len];
+            words.map(u32::to_le_bytes).as_flattened().to_vec()
+        };
+        assert!(has_core_relocations(&section(32, 8)));
+        assert!(!has_core_relocations(&section(32, 0)));
+        // Information on lines stands there.
+        assert!(!has_core_relocations(&section(24, 8)));
+        assert!(!has_core_relocations(&section(32, 8)[..16]));
+    }
+}

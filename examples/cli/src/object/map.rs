@@ -170,14 +170,8 @@ struct Definition {
 
 impl Definition {
     fn finish(self, name: &str) -> Result<MapSection, MapProblem> {
-        let kind = match self.kind.ok_or(MapProblem::Missing("type"))? {
-            1 => MapKind::Hash,
-            2 => MapKind::Array,
-            9 => MapKind::LruHash,
-            27 => MapKind::Ring,
-            29 => MapKind::TaskStorage,
-            other => return Err(MapProblem::Kind(other)),
-        };
+        let kind = self.kind.ok_or(MapProblem::Missing("type"))?;
+        let kind = MapKind::of_number(kind).ok_or(MapProblem::Kind(kind))?;
         let is_task_storage = kind == MapKind::TaskStorage;
         // Linux wants the first of task storage, where it says nothing else.
         let known = F_RDONLY_PROG | if is_task_storage { F_NO_PREALLOC | F_CLONE } else { 0 };

@@ -128,8 +128,7 @@ impl Record {
     /// # Errors
     ///
     /// The file could not be written.
-    pub(super) fn finish(mut self) -> anyhow::Result<()> {
-        self.events();
+    pub(super) fn finish(self) -> anyhow::Result<()> {
         tell_dropped(self.limit.dropped());
         if let Some(summary) = &self.summary {
             tell(format_args!("{}", summary.table()));

@@ -199,7 +199,7 @@ impl Tracer {
         }
         let task = parent.child(child);
         if parent.seccomp.task_forked(parent.ids(), task.ids()).is_err() {
-            no_place(child)?;
+            if_alive(no_place(child))?;
         }
         self.tasks.insert(task);
         first.map_or(Ok(()), |event| if_alive(self.serve(child, event)))

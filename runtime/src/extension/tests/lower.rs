@@ -6,7 +6,7 @@ use std::string::{String, ToString};
 use super::*;
 use crate::engine::lower::{LowerError, Target, lower};
 use crate::map::{MapOptions, Update};
-use crate::verifier::{MapAccess, MapDescriptor, MapKind};
+use crate::verifier::{MAX_CALL_DEPTH, MapAccess, MapDescriptor, MapKind};
 
 /// Before every row: r2 and r3 are the first two arguments of the call.
 const INPUT: &str = "r2 = *(u64 *)(r1 +16); r3 = *(u64 *)(r1 +24);";
@@ -384,6 +384,25 @@ fn what_no_run_gets_to_may_be_anything() {
             assert_eq!(loaded.run(&with_args(&[]), &Thread::new()), 7);
         }
     }
+}
+
+#[test]
+fn calls_go_as_deep_as_the_verifier_lets_them() {
+    let functions =
+        (1..MAX_CALL_DEPTH - 1).map(|depth| format!("f{depth}: call f{}; r0 += 1; exit", depth + 1));
+    let last = MAX_CALL_DEPTH - 1;
+    let text = format!(
+        "call f1; r0 += 1; exit; {}; f{last}: r0 = 1; exit",
+        functions.collect::<Vec<_>>().join("; ")
+    );
+    let extensions = in_all_engines(&assemble(&text), &[]);
+    assert_eq!(answer(&extensions, &with_args(&[])), MAX_CALL_DEPTH as u32);
+}
+
+#[test]
+fn an_extension_keeps_the_helpers_that_it_calls() {
+    let loaded = load(&assemble("call 7; r0 = 5; exit"), vec![], EngineKind::Native);
+    assert_eq!(loaded.helpers().iter().map(|row| row.helper.id).collect::<Vec<_>>(), [7]);
 }
 
 #[test]

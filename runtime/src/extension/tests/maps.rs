@@ -331,6 +331,10 @@ fn tasks_have_their_own() {
             }
             // A parent without storage.
             storage.task_forked(1234, 1235).unwrap();
+            // Another has had the child's id, and was not forgotten.
+            assert_ne!(run(find, 41), 77);
+            storage.task_forked(1234, parent).unwrap();
+            assert_eq!(run(find, 41), 77);
             assert_eq!(run(delete, 51) as i32, if at_fork == AtFork::Copy { 0 } else { -2 });
             assert_eq!(run(delete, 51) as i32, -2);
             assert_eq!(run(find, 51), 77);

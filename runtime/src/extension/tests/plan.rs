@@ -39,7 +39,7 @@ fn array(access: MapAccess, frozen: bool) -> Arc<Map> {
 #[test]
 fn a_value_is_known_where_number_and_architecture_decide_it() {
     let all = [Some(5); 4];
-    let rows: [(&str, &str, [Option<u32>; 4]); 16] = [
+    let rows: [(&str, &str, [Option<u32>; 4]); 19] = [
         ("always", "r0 = 5; exit", all),
         ("the number", "r0 = *(u32 *)(r1 +0); exit", [Some(0), Some(1), Some(2), Some(3)]),
         ("its high half", "r0 = *(u16 *)(r1 +2); exit", [Some(0); 4]),
@@ -63,6 +63,11 @@ fn a_value_is_known_where_number_and_architecture_decide_it() {
             "r2 = *(u32 *)(r1 +16); *(u64 *)(r10 -8) = 7; *(u32 *)(r10 -4) = r2; r0 = *(u64 *)(r10 -8); exit",
             [None; 4],
         ),
+        ("an address less a number",
+            "*(u64 *)(r10 -16) = 5; *(u64 *)(r10 -8) = 6; r2 = r10; r3 = 16; r2 -= r3; r0 = *(u64 *)(r2 +0); exit", all),
+        ("a number over an address",
+            "*(u64 *)(r10 -8) = r1; *(u64 *)(r10 -8) = 5; r0 = *(u64 *)(r10 -8); exit", all),
+        ("the low half of a number", "r3 = 1; r3 <<= 32; w0 = w3; r0 >>= 32; r0 += 5; exit", all),
         ("a function", "r1 = *(u32 *)(r1 +0); call f; r0 += 1; exit; f: r0 = r1; exit",
             [Some(1), Some(2), Some(3), Some(4)]),
         ("a function's stack",
