@@ -94,7 +94,7 @@ impl fmt::Display for Words<'_> {
 }
 
 /// A comparison in words.
-struct Condition<'c>(&'c Comparison);
+pub struct Condition<'c>(pub &'c Comparison);
 
 impl fmt::Display for Condition<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

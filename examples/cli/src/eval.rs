@@ -117,11 +117,11 @@ pub fn syscall(text: &str, arch: Arch) -> anyhow::Result<i32> {
     }
 }
 
-fn address(text: &str) -> Result<u64, NumberError> {
+pub fn address(text: &str) -> Result<u64, NumberError> {
     number::parse(text, u64::BITS)
 }
 
-fn arguments(text: &str) -> Result<[u64; 6], String> {
+pub fn arguments(text: &str) -> Result<[u64; 6], String> {
     let mut args = [0; 6];
     for (index, text) in text.split(',').enumerate() {
         let arg = args.get_mut(index).ok_or("a system call has six arguments")?;

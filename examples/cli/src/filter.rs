@@ -8,6 +8,7 @@ use std::path::Path;
 use anyhow::{Context, anyhow, bail, ensure};
 use cbpf_translator::{Checked, SockFilter, asm, check};
 use seccomp_kernel::Arch;
+use seccomp_rbpf::profile::Meaning;
 
 use crate::extension::{self, Extension, Unverified};
 use crate::profile_args::ProfileArgs;
@@ -38,6 +39,38 @@ pub fn load_any(argument: &Path, arch: Arch, profile: &ProfileArgs) -> anyhow::R
         Contents::Object(filter) => filter.verify(&mut ()).map(Filter::Extension),
     };
     checked.with_context(|| Name(argument).to_string())
+}
+
+/// A profile's meaning, and the JSON that it is in.
+pub type WithJson = (Meaning, Vec<u8>);
+
+/// Loads a filter of either kind, and the profile that it was, with its JSON.
+pub fn load_with_profile(
+    argument: &Path,
+    arch: Arch,
+    options: &ProfileArgs,
+) -> anyhow::Result<(Filter, Option<WithJson>)> {
+    let is_assembler =
+        argument.extension().is_some_and(|extension| extension == "asm" || extension == "bpfasm");
+    // An object file's filter may have a name, and only a file is read twice.
+    if is_assembler || !argument.exists() && !is_stdin(argument) {
+        return Ok((load_any(argument, arch, options)?, None));
+    }
+    let load = || -> anyhow::Result<_> {
+        let json = bounded(argument)?;
+        if json.starts_with(ELF_MAGIC) {
+            let filter = extension::one(&json, None)?.verify(&mut ())?;
+            return Ok((Filter::Extension(filter), None));
+        }
+        if !is_profile(&json) {
+            let insns = decode(argument, &json, arch, options)?;
+            return Ok((Filter::Classic(check(insns)?), None));
+        }
+        let meaning = options.meaning(argument, &json, arch)?;
+        let filter = check(meaning.compile()?)?;
+        Ok((Filter::Classic(filter), Some((meaning, json))))
+    };
+    load().with_context(|| Name(argument).to_string())
 }
 
 /// Loads what an argument names, not checked.

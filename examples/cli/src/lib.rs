@@ -9,3 +9,5 @@ pub mod exec_memory;
 pub mod object;
 pub mod policy;
 pub mod profile;
+pub mod symbolic;
+pub mod trace;

@@ -7,10 +7,12 @@ mod assemble;
 mod bench;
 mod check;
 mod compile;
+mod diff;
 mod disasm;
 mod dump;
 mod engine;
 mod eval;
+mod explain;
 mod extension;
 mod filter;
 mod generate;
@@ -25,6 +27,7 @@ mod report;
 mod return_value;
 mod run;
 mod setting;
+mod table;
 mod translate;
 mod verify;
 
@@ -68,6 +71,9 @@ enum Command {
     Compile(compile::CompileArgs),
     Lift(lift::LiftArgs),
     Eval(eval::EvalArgs),
+    Explain(explain::ExplainArgs),
+    Table(table::TableArgs),
+    Diff(diff::DiffArgs),
     Plan(plan::PlanArgs),
     Bench(bench::BenchArgs),
     Run(run::RunArgs),
@@ -94,6 +100,9 @@ fn main() -> ExitCode {
         Command::Compile(args) => compile::run(&args),
         Command::Lift(args) => lift::run(&args),
         Command::Eval(args) => eval::run(&args),
+        Command::Explain(args) => explain::run(&args),
+        Command::Table(args) => table::run(&args),
+        Command::Diff(args) => diff::run(&args),
         Command::Plan(args) => plan::run(&args),
         Command::Bench(args) => bench::run(&args),
         Command::Dump(args) => dump::run(&args),

@@ -291,7 +291,7 @@ impl Meaning {
     }
 
     /// The entry that made the call, if the profile has it.
-    fn entry_of(&self, call: &SeccompData) -> Option<Arch> {
+    pub fn entry_of(&self, call: &SeccompData) -> Option<Arch> {
         let has = |arch| self.arches().any(|other| other == arch);
         let nr = call.nr.cast_unsigned();
         if call.arch != Arch::X86_64.audit_arch() {

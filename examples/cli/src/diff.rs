@@ -1,0 +1,270 @@
+//! `diff`: where two filters decide otherwise.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{bail, ensure};
+use cbpf_translator::Checked;
+use cbpf_translator::seccomp::AUDIT_ARCH_NAMES;
+use seccomp_kernel::Arch;
+use seccomp_rbpf::symbolic::{Difference, Differences, Exprs, Field, Set, Term, Work, diff};
+use seccomp_runtime::{EngineKind, SeccompData};
+use serde_json::{Value, json};
+
+use crate::engine::Engine;
+use crate::filter::{self, Filter, Name};
+use crate::profile_args::ProfileArgs;
+use crate::return_value::Words;
+use crate::table::value_json;
+use crate::{arch, output};
+
+/// Show on which calls two filters decide otherwise
+///
+/// Two filters are equal if both return the same 32 bits for every call of every architecture. That is decided by
+/// following all paths of both, not by trying. Each difference has a call that shows it, which both filters have
+/// been run on.
+///
+/// The exit status is 0 for equal filters, 1 for others, 3 if it could not be decided.
+#[derive(clap::Args)]
+#[command(after_help = "\
+Examples:
+  seccomp-rbpf diff old.json new.json
+  seccomp-rbpf diff hand-written.bpfasm compiled.bpf --json")]
+pub struct DiffArgs {
+    /// Raw sock_filter bytes, assembler text or a profile; - is standard input
+    a: PathBuf,
+    /// Another
+    b: PathBuf,
+    /// Whose numbers names in filters have, and the machine that profiles are for; calls of all architectures are compared
+    #[arg(long, value_parser = arch::parser(), default_value = arch::DEFAULT)]
+    arch: Arch,
+    /// Print JSON; docs/explain.md has its shape
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    profile: ProfileArgs,
+}
+
+/// As much work as a comparison may be: seconds.
+const WORK: usize = 1 << 28;
+
+/// The status of filters that differ.
+const DIFFERENT: u8 = 1;
+
+/// The status where it is not known.
+const UNDECIDED: u8 = 3;
+
+pub fn run(args: &DiffArgs) -> anyhow::Result<ExitCode> {
+    let paths = [&args.a, &args.b];
+    filter::stdin_once(paths.map(PathBuf::as_path))?;
+    let [a, b] = paths.map(|path| match filter::load_any(path, args.arch, &args.profile)? {
+        Filter::Classic(program) => Ok(program),
+        Filter::Extension(_) => bail!("{}: diff compares classic filters and profiles only", Name(path)),
+    });
+    let programs = [a?, b?];
+    let differences = diff(&programs[0], &programs[1], &mut Work::new(WORK));
+    let rows = Row::all(&differences, &programs)?;
+    let (equal, status) = match (rows.is_empty(), differences.undecided) {
+        (true, false) => (Some(true), 0),
+        (true, true) => (None, UNDECIDED),
+        (false, _) => (Some(false), DIFFERENT),
+    };
+    if args.json {
+        let rows: Vec<_> = rows.iter().map(Row::json).collect();
+        let all = json!({"equal": equal, "complete": !differences.undecided, "differences": rows});
+        output::text(format_args!("{}\n", serde_json::to_string_pretty(&all)?))?;
+    } else {
+        let [a, b] = paths.map(|path| Name(path).to_string());
+        output::text(Text { rows: &rows, undecided: differences.undecided, names: [&a, &b] })?;
+    }
+    Ok(status.into())
+}
+
+/// Calls that get the same two values for the same reason.
+struct Row {
+    arch: String,
+    /// The lowest and the highest number of each interval.
+    numbers: Set,
+    known: Option<Arch>,
+    condition: String,
+    values: [u32; 2],
+    witness: SeccompData,
+}
+
+impl Row {
+    /// All differences, alike ones together. Each call that shows one is first decided by both programs.
+    fn all(differences: &Differences, programs: &[Checked; 2]) -> anyhow::Result<Vec<Self>> {
+        let native = Engine { kind: EngineKind::Native, plan: false };
+        let [a, b] = programs.each_ref().map(|program| native.load(program.clone()));
+        let (a, b) = (a?, b?);
+        let mut rows: BTreeMap<_, Self> = BTreeMap::new();
+        for difference in &differences.found {
+            let witness = difference.witness;
+            let values = [a.run(&witness), b.run(&witness)];
+            let claimed = difference
+                .values
+                .iter()
+                .zip(values)
+                .all(|(claim, value)| claim.is_none_or(|claim| claim == value));
+            ensure!(
+                claimed && values[0] != values[1],
+                "the call {} does not show a difference",
+                Line(&witness)
+            );
+            let Said { arch, known, numbers, condition } = Said::of(&differences.exprs, difference);
+            let key = (arch.clone(), values, condition.clone());
+            rows.entry(key).and_modify(|row| row.numbers = row.numbers.or(&numbers)).or_insert(Self {
+                arch,
+                numbers,
+                known,
+                condition,
+                values,
+                witness,
+            });
+        }
+        Ok(rows.into_values().collect())
+    }
+
+    fn json(&self) -> Value {
+        let Self { arch, numbers, known, condition, values: [a, b], witness } = self;
+        let ranges: Vec<_> = numbers.ranges().iter().map(|(first, last)| [first, last]).collect();
+        let args = witness.args.map(|arg| format!("{arg:#x}"));
+        json!({
+            "arch": arch,
+            "numbers": ranges,
+            "names": names(*known, numbers),
+            "condition": condition,
+            "a": value_json(*a),
+            "b": value_json(*b),
+            "witness": {
+                "nr": witness.nr,
+                "arch": format!("{:#010x}", witness.arch),
+                "instruction_pointer": format!("{:#x}", witness.instruction_pointer),
+                "args": args,
+                "batch": Line(witness).to_string(),
+            },
+        })
+    }
+}
+
+/// What is said of the calls of a difference.
+struct Said {
+    arch: String,
+    known: Option<Arch>,
+    numbers: Set,
+    condition: String,
+}
+
+impl Said {
+    fn of(exprs: &Exprs, difference: &Difference) -> Self {
+        let witness = &difference.witness;
+        let every = Set::range(0, u32::MAX.into());
+        let Some(term) = Term::of(exprs, &difference.facts) else {
+            return Self {
+                arch: format!("arch {:#010x}", witness.arch),
+                known: Arch::of_call(witness.arch, witness.nr),
+                numbers: Set::of(witness.nr.cast_unsigned().into()),
+                condition: "depends on arguments".into(),
+            };
+        };
+        let plain = |wanted: Field| {
+            let mut of_field = term.atoms().filter(move |(field, ..)| *field == wanted);
+            match (of_field.next(), of_field.next()) {
+                (None, _) => Some(every.clone()),
+                (Some((_, mask, ranges)), None) if mask == u64::from(u32::MAX) => Some(
+                    ranges
+                        .iter()
+                        .fold(Set::range(1, 0), |set, (first, last)| set.or(&Set::range(*first, *last))),
+                ),
+                _ => None,
+            }
+        };
+        let (arches, numbers) = (plain(Field::Arch), plain(Field::Nr));
+        let mut rest = term.clone();
+        let single = arches.as_ref().and_then(Set::single);
+        let arch = match (&arches, single) {
+            (_, Some(value)) => {
+                let name = AUDIT_ARCH_NAMES.iter().find(|(_, arch)| u64::from(*arch) == value);
+                name.map_or_else(|| format!("arch {value:#010x}"), |(name, _)| (*name).into())
+            }
+            (Some(set), None) if *set == every => "every architecture".into(),
+            (Some(_), None) => "other architectures".into(),
+            (None, None) => "architectures".into(),
+        };
+        if arches.is_some() {
+            rest = rest.without(Field::Arch);
+        }
+        if numbers.is_some() {
+            rest = rest.without(Field::Nr);
+        }
+        Self {
+            arch,
+            known: single.and_then(|_| Arch::of_call(witness.arch, witness.nr)),
+            numbers: numbers.unwrap_or(every),
+            condition: rest.to_string(),
+        }
+    }
+}
+
+/// The names of numbers that have some; of intervals, those at most that a program could mean.
+fn names(arch: Option<Arch>, numbers: &Set) -> Vec<&'static str> {
+    const NUMBERS: u64 = 4096;
+    let ranges = numbers.ranges().iter();
+    let all = ranges.flat_map(|(first, last)| *first..=*last.min(&(first + NUMBERS)));
+    all.filter_map(|nr| arch?.syscall_name((nr as u32).cast_signed())).collect()
+}
+
+/// A call as `eval --batch` takes it.
+struct Line<'d>(&'d SeccompData);
+
+impl fmt::Display for Line<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let SeccompData { nr, arch, instruction_pointer, args } = self.0;
+        write!(f, "{arch:x} {nr} {instruction_pointer:x}")?;
+        args.iter().try_for_each(|arg| write!(f, " {arg:x}"))
+    }
+}
+
+struct Text<'r> {
+    rows: &'r [Row],
+    undecided: bool,
+    names: [&'r str; 2],
+}
+
+impl fmt::Display for Text<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        /// As many names, and intervals of numbers, as are printed.
+        const MAX: usize = 64;
+        let [first, second] = self.names;
+        for row in self.rows {
+            let Row { arch, numbers, known, condition, values: [a, b], witness } = row;
+            write!(f, "{arch}: {first} {}, {second} {}", Words(*a), Words(*b))?;
+            if condition != "always" {
+                write!(f, ", where {condition}")?;
+            }
+            let ranges = numbers.ranges();
+            let shown: Vec<_> = ranges
+                .iter()
+                .take(MAX)
+                .map(
+                    |(first, last)| if first == last { first.to_string() } else { format!("{first}-{last}") },
+                )
+                .collect();
+            let more = if ranges.len() > MAX { ", and more" } else { "" };
+            write!(f, "\n  numbers {}{more}", shown.join(", "))?;
+            let names = names(*known, numbers);
+            if !names.is_empty() {
+                write!(f, "\n  {}", names.join(" "))?;
+            }
+            writeln!(f, "\n  shown by {}", Line(witness))?;
+        }
+        match (self.rows.is_empty(), self.undecided) {
+            (true, false) => writeln!(f, "equal for every call"),
+            (true, true) => writeln!(f, "undecided: no difference was found, and not all could be followed"),
+            (false, true) => writeln!(f, "there may be more differences: not all could be followed"),
+            (false, false) => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,349 @@
+//! `explain`: the way of a call through filters.
+
+mod asked;
+mod call;
+mod constants;
+mod text;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Context, ensure};
+use cbpf_translator::cbpf::{AluOp, Cond};
+use cbpf_translator::disasm::{Disassembly, EbpfInsn};
+use cbpf_translator::{Checked, translate};
+use seccomp_kernel::{Action, Arch, strictest};
+use seccomp_rbpf::profile::Meaning;
+use seccomp_rbpf::trace::{Effect, Trace, trace};
+use seccomp_runtime::{EngineKind, Planned, SeccompData};
+use serde::Serialize;
+
+use crate::compile::Condition;
+use crate::engine::Engine;
+use crate::extension::Extension;
+use crate::filter::{self, Filter, Name};
+use crate::host::{Memory, ThisProcess};
+use crate::profile_args::ProfileArgs;
+use crate::return_value::{ReturnValue, Words};
+use crate::setting::{self, Setting};
+use crate::{arch, eval, output};
+use asked::Recorded;
+use call::Call;
+
+/// Show why filters decide about a system call as they do
+///
+/// Every instruction that runs is shown with the values it saw, as it was written and as the eBPF that Linux makes of
+/// it, then which filter of the stack counts. Of a profile, the rule is shown.
+///
+/// The call is given as to `eval`, or as strace prints it, in one argument: numbers, constants by name, NULL. What is
+/// in quotes or brackets is an address that is not known, and counts as 0.
+#[derive(clap::Args)]
+#[command(
+    override_usage = "seccomp-rbpf explain [OPTIONS] <FILTER>... <CALL>\n       \
+                      seccomp-rbpf explain [OPTIONS] <FILTER>... --nr <NR>",
+    after_help = "\
+Examples:
+  seccomp-rbpf explain deny.bpfasm 'openat(AT_FDCWD, \"/etc/passwd\", O_RDONLY)'
+  seccomp-rbpf explain profile.json --nr clone --args 0x10000000 --json"
+)]
+pub struct ExplainArgs {
+    /// Filters as `eval` takes them, the oldest first, and without --nr the call behind them
+    #[arg(value_name = "FILTER", required = true)]
+    filters: Vec<PathBuf>,
+    /// The system call, a number or a name
+    #[arg(long, allow_hyphen_values = true)]
+    nr: Option<String>,
+    /// The system call entry: what the filters see as arch, and whose numbers names have
+    #[arg(long, value_parser = arch::parser(), default_value = arch::DEFAULT)]
+    arch: Arch,
+    /// The instruction pointer
+    #[arg(long, allow_hyphen_values = true, value_parser = eval::address, default_value = "0")]
+    ip: u64,
+    /// Up to six arguments, separated by commas, the rest are 0; 64 bits each, whatever the arch
+    #[arg(long, allow_hyphen_values = true, value_parser = eval::arguments, default_value = "0", requires = "nr")]
+    args: [u64; 6],
+    /// User memory that eBPF filters can read: a string at an address, 0 behind it
+    #[arg(long, value_name = "ADDRESS=TEXT", value_parser = Memory::parse)]
+    memory: Vec<Memory>,
+    /// Put an entry into a map of eBPF filters; a number, or `hex:` and bytes
+    #[arg(long, value_name = "MAP:KEY=VALUE", value_parser = Setting::parse)]
+    set: Vec<Setting>,
+    /// Print JSON; docs/explain.md has its shape
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    profile: ProfileArgs,
+}
+
+pub fn run(args: &ExplainArgs) -> anyhow::Result<ExitCode> {
+    let (paths, Call { nr, args: values, unknown }) = args.call()?;
+    filter::stdin_once(paths.iter().map(PathBuf::as_path))?;
+    let data = SeccompData { nr, arch: args.arch.audit_arch(), instruction_pointer: args.ip, args: values };
+    let loaded = paths.iter().map(|path| filter::load_with_profile(path, args.arch, &args.profile));
+    let (mut filters, profiles): (Vec<_>, Vec<_>) =
+        loaded.collect::<anyhow::Result<Vec<_>>>()?.into_iter().unzip();
+    setting::apply(&mut filters, &args.set)?;
+
+    let host = ThisProcess::new(args.memory.clone());
+    let filters = paths.iter().zip(&filters).zip(&profiles).map(|((path, filter), profile)| {
+        let mut explained = match filter {
+            Filter::Classic(program) => classic(program, &data)?,
+            Filter::Extension(filter) => extension(filter, &data, &host)?,
+        };
+        explained.file = Name(path).to_string();
+        if let Some((meaning, json)) = profile {
+            explained.kind = "profile";
+            explained.rule = Some(rule(meaning, json, &data)?);
+        }
+        Ok::<_, anyhow::Error>(explained)
+    });
+    let filters: Vec<Explained> = filters.collect::<anyhow::Result<_>>()?;
+    let newest_first = filters.iter().enumerate().rev().map(|(index, filter)| (filter.number, index));
+    let (value, winner) = strictest(newest_first).context("no filter")?;
+    let explanation = Explanation {
+        call: CallShown {
+            arch: args.arch.name(),
+            nr,
+            name: args.arch.syscall_name(nr),
+            instruction_pointer: hex(args.ip),
+            args: values.map(hex),
+            unknown,
+        },
+        reason: reason(&filters, winner),
+        filters,
+        winner,
+        value: format!("{value:#010x}"),
+        decision: Words(value).to_string(),
+    };
+    if args.json {
+        output::text(format_args!("{}\n", serde_json::to_string_pretty(&explanation)?))?;
+    } else {
+        output::text(&explanation)?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+impl ExplainArgs {
+    /// The filters and the call.
+    fn call(&self) -> anyhow::Result<(&[PathBuf], Call)> {
+        if let Some(nr) = &self.nr {
+            let nr = eval::syscall(nr, self.arch)?;
+            return Ok((self.filters.as_slice(), Call { nr, args: self.args, unknown: Vec::new() }));
+        }
+        let (call, filters) = self.filters.split_last().context("no filter")?;
+        let text = call.to_str().filter(|text| text.contains('('));
+        let text = text.context("no call: --nr, or behind the filters one as strace prints it")?;
+        ensure!(!filters.is_empty(), "no filter before the call");
+        Ok((filters, call::parse(text, self.arch).with_context(|| format!("call {text:?}"))?))
+    }
+}
+
+/// All that is printed.
+#[derive(Serialize)]
+struct Explanation {
+    call: CallShown,
+    filters: Vec<Explained>,
+    winner: usize,
+    reason: String,
+    value: String,
+    decision: String,
+}
+
+#[derive(Serialize)]
+struct CallShown {
+    arch: &'static str,
+    nr: i32,
+    name: Option<&'static str>,
+    instruction_pointer: String,
+    args: [String; 6],
+    unknown: Vec<usize>,
+}
+
+/// What one filter did.
+#[derive(Serialize)]
+struct Explained {
+    file: String,
+    kind: &'static str,
+    #[serde(skip)]
+    number: u32,
+    value: String,
+    decision: String,
+    /// Of a classic filter.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    steps: Option<Vec<StepShown>>,
+    /// Of a profile.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rule: Option<RuleShown>,
+    /// Of an eBPF filter.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    planned: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    asked: Option<Vec<String>>,
+}
+
+#[derive(Serialize)]
+struct StepShown {
+    pc: usize,
+    classic: String,
+    effect: String,
+    ebpf: Vec<EbpfShown>,
+}
+
+#[derive(Serialize)]
+struct EbpfShown {
+    pc: usize,
+    text: String,
+}
+
+#[derive(Serialize)]
+struct RuleShown {
+    /// None where the default decided, or the call is by an entry that the profile does not have.
+    index: Option<usize>,
+    names: Vec<String>,
+    condition: String,
+    words: String,
+}
+
+impl Explained {
+    fn new(kind: &'static str, value: u32) -> Self {
+        Self {
+            file: String::new(),
+            kind,
+            number: value,
+            value: format!("{value:#010x}"),
+            decision: Words(value).to_string(),
+            steps: None,
+            rule: None,
+            planned: None,
+            asked: None,
+        }
+    }
+}
+
+fn hex(value: u64) -> String {
+    format!("{value:#x}")
+}
+
+fn classic(program: &Checked, data: &SeccompData) -> anyhow::Result<Explained> {
+    let translated = translate(program)?;
+    let ebpf = translated.insns();
+    let begins = |pc: usize| translated.pc_map().get(pc).map_or(ebpf.len(), |pc| usize::from(*pc));
+    let text = Disassembly(program.insns()).to_string();
+    let lines: Vec<_> = text.lines().collect();
+    let Trace { steps, value } = trace(program, data);
+    let steps = steps.iter().map(|step| {
+        let line = lines.get(step.pc).copied().unwrap_or_default();
+        // A label stands before the first instruction that a jump goes to.
+        let line = line.strip_prefix(&format!("L{}:", step.pc)).unwrap_or(line);
+        StepShown {
+            pc: step.pc,
+            classic: line.split_whitespace().collect::<Vec<_>>().join(" "),
+            effect: effect(step.effect),
+            ebpf: (begins(step.pc)..begins(step.pc + 1))
+                .map(|pc| EbpfShown { pc, text: EbpfInsn { program: ebpf, pc }.to_string() })
+                .collect(),
+        }
+    });
+    Ok(Explained { steps: Some(steps.collect()), ..Explained::new("classic", value) })
+}
+
+fn effect(effect: Effect) -> String {
+    match effect {
+        Effect::A(value) => format!("A = {value:#x}"),
+        Effect::X(value) => format!("X = {value:#x}"),
+        Effect::Slot(slot, value) => format!("M[{slot}] = {value:#x}"),
+        Effect::Alu { op, a, operand, result: Some(result) } => {
+            format!("A = {a:#x} {} {operand:#x} = {result:#x}", sign(op))
+        }
+        Effect::Alu { a, .. } => format!("{a:#x} / 0 ends the program with 0"),
+        Effect::Ja { to } => format!("to L{to}"),
+        Effect::Jump { cond, a, operand, holds, to } => {
+            let test = match cond {
+                Cond::Eq => format!("{a:#x} == {operand:#x}"),
+                Cond::Gt => format!("{a:#x} > {operand:#x}"),
+                Cond::Ge => format!("{a:#x} >= {operand:#x}"),
+                Cond::Set => format!("{a:#x} & {operand:#x} = {:#x}, != 0", a & operand),
+            };
+            format!("{test} is {holds}, to L{to}")
+        }
+        Effect::Return(value) => format!("returns {}", ReturnValue(value)),
+    }
+}
+
+fn sign(op: AluOp) -> &'static str {
+    match op {
+        AluOp::Add => "+",
+        AluOp::Sub => "-",
+        AluOp::Mul => "*",
+        AluOp::Div => "/",
+        AluOp::Or => "|",
+        AluOp::And => "&",
+        AluOp::Lsh => "<<",
+        AluOp::Rsh => ">>",
+        AluOp::Mod => "%",
+        AluOp::Xor => "^",
+    }
+}
+
+fn extension(filter: &Extension, data: &SeccompData, host: &ThisProcess) -> anyhow::Result<Explained> {
+    // A plan is the same for every engine.
+    let whole = Engine { kind: EngineKind::Native, plan: false };
+    let loaded = filter.load(whole)?.filter.planned([data.arch])?;
+    let planned = matches!(loaded.plan_of(data.arch, data.nr), Planned::Constant(_));
+    let moment = host.moment();
+    let recorded = Recorded::new(moment.told());
+    let value = loaded.run(data, &recorded);
+    Ok(Explained { planned: Some(planned), asked: Some(recorded.asked()), ..Explained::new("ebpf", value) })
+}
+
+/// Which rule of a profile decides.
+fn rule(meaning: &Meaning, json: &[u8], data: &SeccompData) -> anyhow::Result<RuleShown> {
+    let nobody = |words: &str| RuleShown {
+        index: None,
+        names: Vec::new(),
+        condition: String::new(),
+        words: words.into(),
+    };
+    let Some(arch) = meaning.entry_of(data) else {
+        return Ok(nobody("the call is by an entry that the profile does not have"));
+    };
+    let (_, Some(index)) = meaning.decide(data) else {
+        return Ok(nobody("no rule holds, the default decides"));
+    };
+    let alternatives = meaning.alternatives(arch, data.nr.cast_unsigned()).iter();
+    let mut holding = alternatives.filter(|alternative| {
+        alternative.rule == index && alternative.comparisons.iter().all(|each| each.holds(&data.args))
+    });
+    let comparisons =
+        holding.next().map(|alternative| alternative.comparisons.as_slice()).unwrap_or_default();
+    let conditions: Vec<_> = comparisons.iter().map(|each| Condition(each).to_string()).collect();
+    let json: serde_json::Value = serde_json::from_slice(json)?;
+    let rule = &json["syscalls"][index];
+    let names = match (&rule["names"], &rule["name"]) {
+        (serde_json::Value::Array(names), _) => names.iter().filter_map(|name| name.as_str()).collect(),
+        (_, name) => Vec::from_iter(name.as_str()),
+    };
+    Ok(RuleShown {
+        index: Some(index),
+        names: names.into_iter().map(String::from).collect(),
+        words: format!("syscalls[{index}] decides"),
+        condition: conditions.join(" and "),
+    })
+}
+
+/// Why the filter of this index counts.
+fn reason(filters: &[Explained], winner: usize) -> String {
+    let Some(first) = filters.get(winner).filter(|_| filters.len() > 1) else {
+        return "it is the only one".into();
+    };
+    let action = |filter: &Explained| Action::of(filter.number);
+    let equal = filters.iter().filter(|filter| action(filter) == action(first)).count();
+    let name = action(first).name();
+    match (equal, equal == filters.len()) {
+        (1, _) => format!("{name} is the strictest action"),
+        (_, true) => format!("all say {name}, and the newest counts"),
+        (count, _) => {
+            format!("{name} is the strictest action, and of the {count} that say so the newest counts")
+        }
+    }
+}

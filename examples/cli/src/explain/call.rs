@@ -1,0 +1,163 @@
+//! A call in strace's notation.
+
+use anyhow::{Context, bail, ensure};
+use seccomp_kernel::Arch;
+
+use super::constants;
+use crate::number;
+
+/// A call that was read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Call {
+    pub nr: i32,
+    pub args: [u64; 6],
+    /// The arguments that are addresses nobody knows; they are 0 in `args`.
+    pub unknown: Vec<usize>,
+}
+
+/// The arguments of clone by the names that strace gives them, on x86-64 in the order of the registers.
+const CLONE: [&str; 5] = ["flags", "child_stack", "parent_tid", "child_tid", "tls"];
+
+/// Reads `NAME(ARGUMENT, ...)`; what follows from ` = ` on is no part of it.
+pub fn parse(text: &str, arch: Arch) -> anyhow::Result<Call> {
+    let (name, rest) = text.split_once('(').context("NAME(ARGUMENT, ...) is needed")?;
+    let name = name.trim();
+    let nr =
+        arch.syscall_number(name).with_context(|| format!("{name:?}: no system call of {}", arch.name()))?;
+    let mut call = Call { nr, args: [0; 6], unknown: Vec::new() };
+    let texts = arguments(rest)?;
+    ensure!(texts.len() <= 6, "{} arguments, where a system call has six", texts.len());
+    for (index, text) in texts.into_iter().enumerate() {
+        let (index, text) = match text.split_once('=') {
+            Some((key, value)) if is_name(key) => (named(name, key, arch)?, value),
+            _ => (index, text),
+        };
+        match value(text, arch).with_context(|| format!("argument {index}"))? {
+            Some(value) => call.args[index] = narrow(value, arch).with_context(|| text.to_string())?,
+            None => call.unknown.push(index),
+        }
+    }
+    Ok(call)
+}
+
+/// A value as the register of an entry has it.
+fn narrow(value: u64, arch: Arch) -> anyhow::Result<u64> {
+    if !arch.is_compat() {
+        return Ok(value);
+    }
+    let fits = value <= u32::MAX.into() || value.cast_signed() >= i32::MIN.into() && value.cast_signed() < 0;
+    ensure!(fits, "does not fit the 32 bits of {}", arch.name());
+    Ok(value & u64::from(u32::MAX))
+}
+
+fn is_name(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte == b'_' || byte.is_ascii_lowercase())
+}
+
+fn named(call: &str, key: &str, arch: Arch) -> anyhow::Result<usize> {
+    ensure!(
+        call == "clone" && arch == Arch::X86_64,
+        "{key}=: arguments by name are understood of x86_64's clone only"
+    );
+    let key = key.trim_end_matches("ptr");
+    let index = CLONE.iter().position(|name| *name == key);
+    index.with_context(|| format!("{key}=: no argument of clone"))
+}
+
+/// The texts between the commas, up to the parenthesis that ends the call.
+fn arguments(text: &str) -> anyhow::Result<Vec<&str>> {
+    let (mut depth, mut quoted, mut escaped) = (0usize, false, false);
+    let (mut start, mut texts) = (0, Vec::new());
+    for (place, c) in text.char_indices() {
+        match c {
+            _ if escaped => escaped = false,
+            '\\' if quoted => escaped = true,
+            '"' => quoted = !quoted,
+            _ if quoted => {}
+            '(' | '[' | '{' => depth += 1,
+            ')' if depth == 0 => {
+                let last = text[start..place].trim();
+                if !last.is_empty() || !texts.is_empty() {
+                    texts.push(last);
+                }
+                let behind = text[place + 1..].trim();
+                ensure!(behind.is_empty() || behind.starts_with('='), "{behind:?} is behind the call");
+                return Ok(texts);
+            }
+            ')' | ']' | '}' => depth = depth.checked_sub(1).with_context(|| format!("{c:?} is too much"))?,
+            ',' if depth == 0 => {
+                texts.push(text[start..place].trim());
+                start = place + 1;
+            }
+            _ => {}
+        }
+    }
+    bail!("the call has no end, a parenthesis is missing")
+}
+
+/// The value of an argument; `None` of an address that is not known.
+fn value(text: &str, arch: Arch) -> anyhow::Result<Option<u64>> {
+    if text.starts_with(['"', '[', '{']) {
+        return Ok(None);
+    }
+    // strace counts what is at an address.
+    let text = text.split_once("/*").map_or(text, |(text, _)| text);
+    let parts = text.split('|').map(|part| word(part.trim(), arch));
+    parts.into_iter().try_fold(0, |all, part| Ok(all | part?)).map(Some)
+}
+
+fn word(text: &str, arch: Arch) -> anyhow::Result<u64> {
+    if text == "NULL" {
+        return Ok(0);
+    }
+    ensure!(!text.is_empty(), "there is none");
+    if text.starts_with(|c: char| c == '-' || c.is_ascii_digit()) {
+        let octal = text.strip_prefix('0').filter(|rest| !rest.is_empty() && !rest.starts_with(['x', 'X']));
+        return match octal {
+            Some(digits) => {
+                u64::from_str_radix(digits, 8).with_context(|| format!("{text:?}: no octal number"))
+            }
+            None => number::parse(text, u64::BITS).with_context(|| format!("{text:?}")),
+        };
+    }
+    constants::value(text, arch)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn calls_in_straces_notation() {
+        let x86 = |text| parse(text, Arch::X86_64).map(|call| (call.nr, call.args, call.unknown));
+        assert_eq!(
+            x86("openat(AT_FDCWD, \"/a, (b)\\\"\", O_RDONLY|O_CLOEXEC, 0644) = 3").unwrap(),
+            (257, [-100i64 as u64, 0, 0o2000000, 0o644, 0, 0], vec![1])
+        );
+        assert_eq!(
+            x86("clone(child_stack=NULL, flags=CLONE_CHILD_CLEARTID|SIGCHLD, child_tidptr=0x7f0)").unwrap(),
+            (56, [0x20_0011, 0, 0, 0x7f0, 0, 0], vec![])
+        );
+        assert_eq!(x86("getpid()").unwrap(), (39, [0; 6], vec![]));
+        assert_eq!(
+            x86("execve(\"/bin/ls\"..., [\"ls\"], 0x7ffc /* 3 vars */)").unwrap(),
+            (59, [0, 0, 0x7ffc, 0, 0, 0], vec![0, 1])
+        );
+        let i386 = parse("openat(AT_FDCWD, NULL, 0)", Arch::I386).unwrap();
+        assert_eq!(i386.args[0], 0xffff_ff9c);
+        for (text, error) in [
+            ("open(\"/\", O_NOPE)", "argument 1: \"O_NOPE\": no constant that is known here"),
+            ("nope(1)", "\"nope\": no system call of x86_64"),
+            ("read(1, 2", "the call has no end, a parenthesis is missing"),
+            ("read(1,2,3,4,5,6,7)", "7 arguments, where a system call has six"),
+            ("read(1) x", "\"x\" is behind the call"),
+            ("read(fd=1)", "fd=: arguments by name are understood of x86_64's clone only"),
+            ("read(, 1)", "argument 0: there is none"),
+            ("read(089)", "argument 0: \"089\": no octal number: invalid digit found in string"),
+        ] {
+            assert_eq!(format!("{:#}", x86(text).unwrap_err()), error);
+        }
+        let arm = parse("openat(AT_FDCWD, \"/\", O_DIRECTORY)", Arch::Aarch64).unwrap_err();
+        assert_eq!(format!("{arm:#}"), "argument 2: \"O_DIRECTORY\": aarch64 has another number, write that");
+    }
+}

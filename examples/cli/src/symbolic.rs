@@ -1,0 +1,23 @@
+//! What classic filters do with every input, found by following all their paths.
+//!
+//! The sixteen words of `seccomp_data` are unknowns. A path through a program makes [expressions](Exprs) of them
+//! and learns in which [sets](Set) their values lie: its [`Facts`]. A path that no input takes is left out. All jumps go
+//! forward, so a path ends; that paths are too many, or that facts are too tangled to say whether an input has
+//! them, is possible and always said.
+
+mod condition;
+mod diff;
+mod expr;
+mod facts;
+mod range;
+mod set;
+mod table;
+mod walk;
+
+pub use condition::{Condition, Field, Term};
+pub use diff::{Difference, Differences, diff};
+pub use expr::{Exprs, Id, alu};
+pub use facts::{Facts, Solved};
+pub use set::Set;
+pub use table::{Decision, decision, others};
+pub use walk::{Leaf, TooMuch, Work, follow};

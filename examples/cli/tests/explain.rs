@@ -1,0 +1,201 @@
+//! `explain`: its value is `eval`'s, and its reasons are what ran.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use assert_cmd::Command;
+use cbpf_translator::check;
+use rand::Rng;
+use seccomp_kernel::Arch;
+use seccomp_rbpf::trace::{Effect, trace};
+use seccomp_runtime::{EngineKind, Loaded, NoExecMemory};
+use seccomp_tests::generate;
+use serde_json::Value;
+use tempfile::TempDir;
+
+fn command(name: &str) -> Command {
+    let mut command = Command::cargo_bin("seccomp-rbpf").expect("the command is built");
+    command.arg(name);
+    command
+}
+
+fn printed(command: &mut Command) -> String {
+    let output = command.assert().success().get_output().clone();
+    String::from_utf8(output.stdout).expect("UTF-8")
+}
+
+fn file(folder: &TempDir, name: &str, content: impl AsRef<[u8]>) -> PathBuf {
+    let path = folder.path().join(name);
+    fs::write(&path, content).expect("the file is written");
+    path
+}
+
+const FILTER: &str = "
+        ld [0]
+        jne #openat, allow
+        ld [16]
+        and #0xffff
+        jset #0x9c, deny
+allow:  ret #SECCOMP_RET_ALLOW
+deny:   ret #SECCOMP_RET_ERRNO|1
+";
+
+#[test]
+fn the_way_of_a_call_is_shown() {
+    let folder = TempDir::new().unwrap();
+    file(&folder, "deny.bpfasm", FILTER);
+    file(&folder, "allow.bpfasm", "ret #SECCOMP_RET_ALLOW");
+    let mut explain = command("explain");
+    explain.current_dir(&folder).args(["deny.bpfasm", "allow.bpfasm"]);
+    let text = printed(explain.arg("openat(AT_FDCWD, \"/etc/passwd\", O_RDONLY|O_CLOEXEC) = 3"));
+    let words: Vec<_> =
+        text.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
+    assert_eq!(
+        words,
+        [
+            "x86_64 257 (openat), ip 0x0, arguments 0xffffffffffffff9c, 0x0, 0x80000, 0x0, 0x0, 0x0",
+            "argument 1 is an address that is not known, 0 is taken for it",
+            "",
+            "deny.bpfasm (classic): 0x00050001 ERRNO(1 EPERM)",
+            "L0 ld [0] ; nr A = 0x101",
+            "3: r0 = *(u32 *)(r6 +0)",
+            "L1 jeq #257, L2, L5 0x101 == 0x101 is true, to L2",
+            "4: if r0 != 0x101 goto +3",
+            "L2 ld [16] ; args[0] (low) A = 0xffffff9c",
+            "5: r0 = *(u32 *)(r6 +16)",
+            "L3 and #0xffff A = 0xffffff9c & 0xffff = 0xff9c",
+            "6: w0 &= 65535",
+            "L4 jset #0x9c, L6, L5 0xff9c & 0x9c = 0x9c, != 0 is true, to L6",
+            "7: if r0 & 0x9c goto +2",
+            "L6 ret #0x50001 ; ERRNO(1) returns 0x00050001 ERRNO(1 EPERM)",
+            "10: w0 = 327681",
+            "11: exit",
+            "",
+            "allow.bpfasm (classic): 0x7fff0000 ALLOW",
+            "L0 ret #0x7fff0000 ; ALLOW returns 0x7fff0000 ALLOW",
+            "3: w0 = 2147418112",
+            "4: exit",
+            "",
+            "0x00050001 ERRNO(1 EPERM) from deny.bpfasm: ERRNO is the strictest action",
+        ]
+    );
+}
+
+#[test]
+fn a_profile_has_its_rule() {
+    let folder = TempDir::new().unwrap();
+    let json = r#"{"defaultAction": "SCMP_ACT_ERRNO", "syscalls": [
+        {"names": ["read", "write"], "action": "SCMP_ACT_ALLOW"},
+        {"names": ["clone"], "action": "SCMP_ACT_ALLOW",
+            "args": [{"index": 0, "value": 2114060288, "op": "SCMP_CMP_MASKED_EQ"}]}]}"#;
+    let path = file(&folder, "profile.json", json);
+    let rule = |args: &[&str]| -> Value {
+        let text = printed(command("explain").arg(&path).args(args).arg("--json"));
+        let all: Value = serde_json::from_str(&text).unwrap();
+        all["filters"][0]["rule"].clone()
+    };
+    let row = |index: Value, names: &[&str], condition: &str, words: &str| serde_json::json!({"index": index, "names": names, "condition": condition, "words": words});
+    assert_eq!(rule(&["write(1, \"x\", 1)"]), row(0.into(), &["read", "write"], "", "syscalls[0] decides"));
+    assert_eq!(
+        rule(&["--nr", "clone"]),
+        row(1.into(), &["clone"], "arg0 & 0x7e020000 == 0x0", "syscalls[1] decides")
+    );
+    let default = row(Value::Null, &[], "", "no rule holds, the default decides");
+    assert_eq!(rule(&["clone(child_stack=NULL, flags=CLONE_NEWUSER|SIGCHLD)"]), default);
+    assert_eq!(rule(&["--nr", "mount"]), default);
+    let foreign = row(Value::Null, &[], "", "the call is by an entry that the profile does not have");
+    assert_eq!(rule(&["--nr", "0x40000000"]), foreign);
+}
+
+#[test]
+fn of_equal_filters_the_newest_counts() {
+    let folder = TempDir::new().unwrap();
+    let deny = |name, errno| file(&folder, name, format!("ret #SECCOMP_RET_ERRNO|{errno}"));
+    let (old, new) = (deny("old.asm", 1), deny("new.asm", 2));
+    let text = printed(command("explain").args([&old, &new]).arg("getpid()"));
+    let last = text.lines().last().unwrap();
+    assert!(last.starts_with("0x00050002 ERRNO(2 ENOENT) from "), "{last}");
+    assert!(last.ends_with("all say ERRNO, and the newest counts"), "{last}");
+    let allow = file(&folder, "allow.asm", "ret #SECCOMP_RET_ALLOW");
+    let text = printed(command("explain").args([&new, &old, &allow]).arg("getpid()"));
+    let words = "ERRNO is the strictest action, and of the 2 that say so the newest counts";
+    assert!(text.contains("0x00050001") && text.trim_end().ends_with(words), "{text}");
+}
+
+#[test]
+fn what_is_no_call_is_said() {
+    let folder = TempDir::new().unwrap();
+    let path = file(&folder, "allow.asm", "ret #SECCOMP_RET_ALLOW");
+    for (args, words) in [
+        (&["open(\"/\", O_NOPE)"][..], "argument 1: \"O_NOPE\": no constant that is known here"),
+        (&["nope(1)"][..], "\"nope\": no system call of x86_64"),
+        (&[][..], "no call: --nr, or behind the filters one as strace prints it"),
+    ] {
+        let output = command("explain").arg(&path).args(args).assert().code(2).get_output().clone();
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert!(stderr.contains(words) && stderr.lines().count() == 1, "{stderr}");
+    }
+    command("explain").arg("getpid()").assert().code(2);
+}
+
+/// The values of 20,000 programs, and what ran of each: each instruction is where the one before it led.
+#[test]
+fn traces_have_the_value_of_the_engines() {
+    let mut rng = generate::seeded();
+    for _ in 0..20_000 {
+        let program = generate::program(&mut rng, 256);
+        let checked = check(program.clone()).unwrap();
+        let engine = Loaded::load(checked.clone(), EngineKind::Native, &NoExecMemory).unwrap();
+        for _ in 0..4 {
+            let data = generate::input(&mut rng, &program);
+            let traced = trace(&checked, &data);
+            assert_eq!(traced.value, engine.run(&data), "{}", generate::replay(&program, &data));
+            let mut next = 0;
+            for step in &traced.steps {
+                assert_eq!(step.pc, next);
+                next = match step.effect {
+                    Effect::Ja { to } | Effect::Jump { to, .. } => to,
+                    _ => step.pc + 1,
+                };
+            }
+        }
+    }
+}
+
+/// The command's value and winner are `eval`'s, of stacks of generated filters.
+#[test]
+fn explanations_have_the_value_of_eval() {
+    let mut rng = generate::seeded();
+    let folder = TempDir::new().unwrap();
+    for round in 0..40 {
+        let mut paths = Vec::new();
+        let mut programs = Vec::new();
+        for index in 0..rng.random_range(1..4) {
+            let program = generate::program(&mut rng, 64);
+            let bytes: Vec<u8> = program.iter().flat_map(|insn| insn.to_ne_bytes()).collect();
+            paths.push(file(&folder, &format!("{round}-{index}.bpf"), bytes));
+            programs.push(program);
+        }
+        let data = generate::input(&mut rng, &programs[0]);
+        let arch = Arch::of_call(data.arch, data.nr).unwrap_or(Arch::X86_64);
+        let call = |name: &str| {
+            let mut command = command(name);
+            let args: Vec<_> = data.args.iter().map(|arg| format!("{arg:#x}")).collect();
+            command.args(&paths).args(["--arch", arch.name(), "--nr", &data.nr.to_string()]);
+            command.args(["--ip", &format!("{:#x}", data.instruction_pointer), "--args", &args.join(",")]);
+            command
+        };
+        let explained: Value = serde_json::from_str(&printed(call("explain").arg("--json"))).unwrap();
+        let words = |key: &str| explained[key].as_str().unwrap().to_string();
+        let winner = Path::new(
+            explained["filters"][explained["winner"].as_u64().unwrap() as usize]["file"].as_str().unwrap(),
+        )
+        .to_path_buf();
+        let from = if paths.len() > 1 && words("decision") != "ALLOW" {
+            format!(" from {}", winner.display())
+        } else {
+            String::new()
+        };
+        assert_eq!(printed(&mut call("eval")), format!("{} {}{from}\n", words("value"), words("decision")));
+    }
+}
