@@ -208,6 +208,16 @@ fn s4_trap_rolls_the_registers_back() {
     let before = uctx;
     assert_eq!(process.current(&leader).handle_syscall(&mut uctx), End::Signal(sigsys(7)));
     assert_eq!(uctx, before);
+
+    // After a stop for the tracer too, which had ENOSYS in the register of the number.
+    let mut trap = on_getppid(TRAP | 8);
+    trap[1].k = nr("getuid") as u32;
+    let (process, leader) = filtered(TRACE);
+    assert_eq!(install(&process, &leader, 0, &trap), Ok(0));
+    *leader.tracer.lock().expect("no test panicked") = Some(|_, _, sysno| *sysno = nr("getuid"));
+    let end = process.current(&leader).handle_syscall(&mut uctx);
+    assert_eq!(end, End::Signal(Sigsys { syscall: nr("getuid") as i32, ..sigsys(8) }));
+    assert_eq!(uctx, UserContext { rax: nr("getuid"), ..before });
 }
 
 #[test]
