@@ -369,14 +369,13 @@ fn a_reader_that_leaves_is_no_error() {
 #[test]
 fn files_that_are_no_filters() {
     let folder = TempDir::new().unwrap();
-    let rows: [(PathBuf, &str); 10] = [
+    let rows: [(PathBuf, &str); 9] = [
         ("/nonexistent".into(), "/nonexistent: No such file or directory"),
         (folder.path().into(), ": Is a directory"),
         ("/dev/zero".into(), "/dev/zero: more than 1024 KiB"),
         (file(&folder, "empty.bpf", ""), "empty.bpf: empty"),
         (file(&folder, "empty.bpfasm", ""), "empty.bpfasm: empty"),
         (file(&folder, "seven.bpf", [6, 0, 0, 0, 0, 0, 0]), "seven.bpf: 7 bytes, not a multiple of the 8"),
-        (file(&folder, "elf", b"\x7fELF\x02\x01\x01\x00"), "elf: an ELF file, not a filter"),
         (file(&folder, "read.me", "Read me\n"), "read.me: read as assembler text: line 1: "),
         (file(&folder, "raw.asm", [0xff; 8]), "raw.asm: not UTF-8 text"),
         (file(&folder, "new\nline", ""), "new\\nline: empty"),
@@ -387,6 +386,13 @@ fn files_that_are_no_filters() {
         }
         fails(command().arg("eval").arg(&path).args(["--nr", "0"]), 2, words);
     }
+    // Only eBPF filters are in object files.
+    let elf = file(&folder, "elf", b"\x7fELF\x02\x01\x01\x00");
+    fails(command().arg("check").arg(&elf), 2, "elf: an object file; its eBPF filters are for verify");
+    for subcommand in ["verify", "translate", "disasm", "plan"] {
+        fails(command().arg(subcommand).arg(&elf), 2, "elf: not a readable ELF file");
+    }
+    fails(command().arg("eval").arg(&elf).args(["--nr", "0"]), 2, "elf: not a readable ELF file");
     fails(command().args(["check", "-"]).write_stdin(""), 2, "standard input: empty");
     fails(command().args(["check", "-", "-"]), 2, "standard input, -, is named 2 times");
     fails(command().args(["eval", "-", "--batch", "-"]), 2, "standard input, -, is named 2 times");
