@@ -322,6 +322,22 @@ fn types_have_their_sizes_however_many_parts_they_have() {
     assert_eq!((descriptor.key_size, descriptor.value_size), (12, 8));
 }
 
+/// A small file can have filters that are long only because each has what it calls.
+#[test]
+fn what_filters_share_does_not_make_them_endless() {
+    let shared = "r0 = 0\n".repeat(16_000);
+    let filters: String = (0..80)
+        .map(|index| format!(".globl f{index}\n.type f{index},@function\nf{index}: call shared\nexit\n"))
+        .collect();
+    let source =
+        format!(".text\n.type shared,@function\nshared: {shared}exit\n.section seccomp,\"ax\"\n{filters}");
+    let error = Object::parse(&assemble(&source).unwrap()).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "the filters, each with the functions that it calls, have more than 1048576 instructions"
+    );
+}
+
 #[test]
 fn linuxs_flag_for_copies_is_understood() {
     let source = r#"struct { __uint(type, 29); __uint(max_entries, 1); __type(key, int); __type(value, int);

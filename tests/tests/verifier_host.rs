@@ -27,14 +27,15 @@ fn is_common(insns: &[Insn]) -> bool {
 }
 
 /// Whether it has an instruction of which ours knows more than Linux: a quotient, a remainder, a byte swap, a
-/// shift by a register, the upper half of a stack slot, and a bit test of 32 bits, after which Linux lets bounds
-/// of 64 go.
+/// shift by a register, a register less itself or with its own bits taken out, which is 0, the upper half of a stack
+/// slot, and a bit test of 32 bits, after which Linux lets bounds of 64 go.
 fn is_beyond_linux(insns: &[Insn]) -> bool {
     insns.iter().enumerate().any(|(pc, insn)| {
         use AluOp::*;
         match Instruction::decode(*insn, insns.get(pc + 1).copied()) {
             Ok(Instruction::Alu { op: Div | Mod, .. } | Instruction::Swap { .. }) => true,
             Ok(Instruction::Alu { op: Lsh | Rsh | Arsh, operand: Operand::Reg(_), .. }) => true,
+            Ok(Instruction::Alu { op: Sub | Xor, dst, operand: Operand::Reg(src), .. }) => dst == src,
             Ok(Instruction::Load { size: Size::Word, from, .. }) => {
                 from.base == Reg::FRAME && from.off % 8 != 0
             }

@@ -214,6 +214,11 @@ mod tests {
         assert_eq!(read(0x1ffe), Ok(*b"a\tb\x7f\\\0\n\0\0\0"));
         assert_eq!(read(0x1000), Ok([0; 10]));
         assert_eq!(read(0x2ff6), Ok([0; 10]));
+        let process = ThisProcess::new(vec![Memory::parse("0x4fff=a").unwrap()]);
+        let mut bytes = [0xff; 2];
+        // What ends the text is there too.
+        assert_eq!(process.moment().told().copy_from_user(0x4fff, &mut bytes), Ok(()));
+        assert_eq!(bytes, *b"a\0");
         assert_eq!([read(0x2ff7), read(0xfff), read(u64::MAX)], [Err(UserFault); 3]);
     }
 

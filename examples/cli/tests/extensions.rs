@@ -223,6 +223,9 @@ fn a_program_installs_one_where_it_may() {
         let granted = ended(run(["--allow-extensions", "--engine", engine]).arg(&program));
         assert_eq!((granted.stdout.as_str(), granted.status), (expected, 0), "{engine}");
     }
+    // The host does not use the copies that filters see.
+    let copies = ended(run(["--allow-extensions"]).arg(&program).arg("copies"));
+    assert!(copies.stdout.starts_with("installed: 95\n"), "{copies:?}");
     // Structures and pointers are the same for 32-bit programs.
     let program = compile(dir.path(), "extension", "-m32", &[]);
     let granted = ended(run(["--allow-extensions"]).arg(&program));
@@ -409,6 +412,38 @@ SEC("seccomp") int tell(const struct seccomp_data *data)
     let eval = command(&["eval", text(&filter), "--nr", "getppid", "--engine", "all", "--events"]);
     assert_eq!(eval.stderr, "trace: \\u{1b}[31m\n");
     assert_eq!(eval.stdout, "0x7fff0000 ALLOW\nevent ring: 1b5b3331 6d726564\n");
+}
+
+/// rbpf's engines keep registers of callers on the stack, so not all that is proved safe has room there.
+#[test]
+fn an_engine_that_cannot_have_a_filter_is_not_replaced_by_another() {
+    let objects = Objects::new();
+    let source = r#"#include "seccomp_filter.h"
+static __attribute__((noinline)) int inner(__u64 a, __u64 b, __u64 c)
+{
+	volatile __u64 buffer[32];
+	for (int i = 0; i < 32; i++)
+		buffer[i] = a + i;
+	__u64 random = bpf_get_prandom_u32();
+	return buffer[8] + a + b * random + c;
+}
+SEC("seccomp") int deep(const struct seccomp_data *data)
+{
+	volatile __u64 buffer[32];
+	for (int i = 0; i < 32; i++)
+		buffer[i] = data->nr;
+	int all = inner(data->args[0], buffer[0], data->args[2]);
+	return all == 77 ? SECCOMP_RET_ERRNO | 1 : SECCOMP_RET_ALLOW;
+}"#;
+    let filter = objects.source("deep", source);
+    let eval = |engine| command(&["eval", text(&filter), "--nr", "1", "--engine", engine]);
+    assert_eq!(command(&["verify", text(&filter)]).status, 0);
+    assert_eq!(eval("native").status, 0);
+    for engine in ["plan", "jit", "interpreter"] {
+        let refused = eval(engine);
+        let line = format!("engine {engine}: the frames of its functions do not fit the stack\n");
+        assert!(refused.status == 2 && refused.stderr.ends_with(&line), "{refused:?}");
+    }
 }
 
 #[test]

@@ -39,6 +39,8 @@ pub enum ObjectError {
     NoFilter,
     /// Two filters have this name.
     TwoFilters(String),
+    /// Its filters, each with all that it calls, have more instructions than this.
+    TooLong(usize),
     /// There are several filters, and none is asked for by name.
     Ambiguous(Vec<String>),
     /// No filter has this name.
@@ -187,6 +189,12 @@ impl fmt::Display for ObjectError {
                 f.write_str("no filter: no global function is in a section seccomp or seccomp/NAME")
             }
             Self::TwoFilters(name) => write!(f, "two filters are called {name}"),
+            Self::TooLong(most) => {
+                write!(
+                    f,
+                    "the filters, each with the functions that it calls, have more than {most} instructions"
+                )
+            }
             Self::Ambiguous(names) => write!(f, "several filters, name one of {}", names.join(", ")),
             Self::UnknownFilter { name, names } => {
                 write!(f, "no filter is called {name}, there is {}", names.join(", "))

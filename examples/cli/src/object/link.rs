@@ -24,6 +24,9 @@ const PSEUDO_CALL: u8 = 1;
 /// A call whose target is in a register; clang's, and no kernel's.
 const CALLX: u8 = 0x8d;
 
+/// The most instructions of all filters together: each has its own copy of what it calls.
+const MAX_LINKED: usize = 1 << 20;
+
 /// The index of the instruction at an offset.
 fn index_of(offset: i64) -> Option<i64> {
     const SHIFT: u32 = INSN_SIZE.trailing_zeros();
@@ -117,6 +120,7 @@ impl<'e, 'd> Linker<'e, 'd> {
     /// All filters; none is linked that has something wrong in it.
     pub(super) fn filters(&self, maps: &mut Maps<'_, '_>) -> Result<Vec<FilterSection>, ObjectError> {
         let mut filters: Vec<FilterSection> = Vec::new();
+        let mut left = MAX_LINKED;
         for (id, function) in self.functions.iter().enumerate() {
             let section = self.elf.sections.get(function.section).map_or("", |section| section.name);
             let name = match section.strip_prefix("seccomp") {
@@ -130,17 +134,22 @@ impl<'e, 'd> Linker<'e, 'd> {
             if filters.iter().any(|other| other.name == name) {
                 return Err(ObjectError::TwoFilters(name.into()));
             }
-            filters.push(FilterSection { name: name.into(), insns: self.link(id, maps)? });
+            let insns = self.link(id, maps, left)?;
+            left = left.saturating_sub(insns.len());
+            filters.push(FilterSection { name: name.into(), insns });
         }
         if filters.is_empty() { Err(ObjectError::NoFilter) } else { Ok(filters) }
     }
 
-    /// The program that begins with this function.
-    fn link(&self, main: FunctionId, maps: &mut Maps<'_, '_>) -> Result<Vec<Insn>, ObjectError> {
+    /// The program that begins with this function, of at most `most` instructions.
+    fn link(&self, main: FunctionId, maps: &mut Maps<'_, '_>, most: usize) -> Result<Vec<Insn>, ObjectError> {
         let mut program = Program { pending: vec![main], ..Program::default() };
         while let Some(id) = program.pending.pop() {
             let Some(function) = self.functions.get(id) else { continue };
             if !program.placed.contains_key(&id) {
+                if function.insns.len() > most.saturating_sub(program.insns.len()) {
+                    return Err(ObjectError::TooLong(MAX_LINKED));
+                }
                 program.placed.insert(id, program.insns.len());
                 self.place(function, &mut program, maps)?;
             }

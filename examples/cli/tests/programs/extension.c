@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -39,7 +40,7 @@ static void call(int times)
 	fflush(stdout);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
 	const int ALLOW = 0x7fff0000, DENY = 0x00050001;
 	struct insn insns[] = {
@@ -65,6 +66,8 @@ int main(void)
 		sizeof(insns) / sizeof(insns[0]), 1, (uintptr_t)insns, (uintptr_t)&map, 0, 0,
 	};
 
+	/* RELIES_ON_COPIES. */
+	extension.flags = argc > 1 && strcmp(argv[1], "copies") == 0;
 	prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
 	long failed = syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_EXTENSION, &extension);
 	printf("installed: %d\n", failed ? errno : 0);
