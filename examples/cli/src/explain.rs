@@ -1,8 +1,6 @@
 //! `explain`: the way of a call through filters.
 
 mod asked;
-mod call;
-mod constants;
 mod text;
 
 use std::path::PathBuf;
@@ -26,9 +24,9 @@ use crate::host::{Memory, ThisProcess};
 use crate::profile_args::ProfileArgs;
 use crate::return_value::{ReturnValue, Words};
 use crate::setting::{self, Setting};
+use crate::strace::{self, Call};
 use crate::{arch, eval, output};
 use asked::Recorded;
-use call::Call;
 
 /// Show why filters decide about a system call as they do
 ///
@@ -134,7 +132,7 @@ impl ExplainArgs {
         let text = call.to_str().filter(|text| text.contains('('));
         let text = text.context("no call: --nr, or behind the filters one as strace prints it")?;
         ensure!(!filters.is_empty(), "no filter before the call");
-        Ok((filters, call::parse(text, self.arch).with_context(|| format!("call {text:?}"))?))
+        Ok((filters, strace::parse(text, self.arch).with_context(|| format!("call {text:?}"))?))
     }
 }
 

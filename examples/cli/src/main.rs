@@ -27,6 +27,7 @@ mod report;
 mod return_value;
 mod run;
 mod setting;
+mod strace;
 mod table;
 mod translate;
 mod verify;

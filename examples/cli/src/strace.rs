@@ -1,0 +1,6 @@
+//! Calls in strace's notation.
+
+mod call;
+mod constants;
+
+pub use call::{Call, parse};
