@@ -29,6 +29,12 @@
 //!
 //! User notification is a state machine without a kernel in it ([`notify`]). The kernel keeps it behind a lock,
 //! in a [`Listener`] that a filter and a descriptor share ([`Kernel::new_listener`]); [`enter()`] asks it to wait.
+//!
+//! All that a kernel has to bring, for one that has a single thread:
+//!
+//! ```
+#![doc = include_str!("../examples/one_thread.rs")]
+//! ```
 
 #![no_std]
 #![deny(unsafe_code)]
