@@ -34,6 +34,7 @@ use crate::engine::{self, Engine};
 use crate::extension::NamedMap;
 use crate::filter::{self, Filter};
 use crate::profile_args::ProfileArgs;
+use crate::record::Seen;
 use crate::setting::{self, Setting};
 use crate::{host, maps};
 use kernel::{Caller, Settings};
@@ -88,14 +89,32 @@ pub(crate) fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
         record = record.with_events(&named);
     }
 
-    let program = launch::start(&args.command)?;
-    signals::forward(program)?;
-    let (status, record) = Tracer::new(program, initial, settings, record).run()?;
+    let (status, record) = carry(&args.command, initial, settings, record)?;
     if args.maps {
         host::tell(format_args!("{}", maps::Contents(&named)));
     }
     record.finish()?;
     Ok(ExitCode::from(status))
+}
+
+/// Runs a program without a filter, and lets `seen` see its calls. The first result is its exit status.
+pub(crate) fn record(command: &[OsString], seen: Seen) -> anyhow::Result<(u8, Seen)> {
+    let settings = Settings::new(Engine::PLAN, false);
+    let (status, record) =
+        carry(command, ThreadState::new(), settings, Record::new(None, false)?.seen_by(seen))?;
+    Ok((status, record.into_seen().context("nobody saw the calls")?))
+}
+
+/// Runs a program that starts with the state `initial`, and all that descends from it.
+fn carry(
+    command: &[OsString],
+    initial: ThreadState,
+    settings: Settings,
+    record: Record,
+) -> anyhow::Result<(u8, Record)> {
+    let program = launch::start(command)?;
+    signals::forward(program)?;
+    Tracer::new(program, initial, settings, record).run()
 }
 
 /// The state of a thread that has `filters`, the first the oldest.

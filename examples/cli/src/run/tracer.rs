@@ -185,6 +185,7 @@ impl Tracer {
         self.tasks.executed(former, tid);
         if let (true, Some(initial)) = (tid == self.program, self.initial.take()) {
             self.tasks.insert(Task::new(tid, tid, initial));
+            self.record.started();
         }
         Ok(())
     }
