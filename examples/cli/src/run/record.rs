@@ -10,8 +10,12 @@ use std::time::Instant;
 
 use anyhow::Context;
 use seccomp_kernel::runtime::SeccompData;
-use seccomp_kernel::{AUDIT_SECCOMP, AUDIT_UNSET, Action, Arch, LogEntry, RateLimit, Record as AuditRecord};
+use seccomp_kernel::{
+    AUDIT_SECCOMP, AUDIT_UNSET, Action, Arch, Decision, LogEntry, RateLimit, Record as AuditRecord,
+};
 
+use super::denied::Denied;
+use super::kernel::Caller;
 use super::proc::Status;
 use super::task::Task;
 use crate::extension::NamedMap;
@@ -31,6 +35,7 @@ pub(super) struct Record {
     /// The maps whose events are told.
     events: Vec<NamedMap>,
     seen: Option<Seen>,
+    denied: Option<Denied>,
     buffer: Vec<u8>,
     /// Of audit records, as printk's, in milliseconds since `start`.
     limit: RateLimit,
@@ -61,6 +66,7 @@ impl Record {
             summary: summary.then(Summary::default),
             events: Vec::new(),
             seen: None,
+            denied: None,
             buffer: Vec::new(),
             limit: RateLimit::new(5_000, 10),
             start: Instant::now(),
@@ -80,6 +86,18 @@ impl Record {
     /// Who saw the calls.
     pub(super) fn into_seen(self) -> Option<Seen> {
         self.seen
+    }
+
+    /// Explains calls that are denied.
+    pub(super) fn explaining(self, denied: Denied) -> Self {
+        Self { denied: Some(denied), ..self }
+    }
+
+    /// What was decided about a call.
+    pub(super) fn decided(&self, caller: &Caller, data: &SeccompData, decision: &Decision) {
+        if let Some(denied) = &self.denied {
+            denied.explain(caller, data, decision);
+        }
     }
 
     /// The program has begun.
@@ -153,6 +171,9 @@ impl Record {
     /// The file could not be written.
     pub(super) fn finish(self) -> anyhow::Result<()> {
         tell_dropped(self.limit.dropped());
+        if let Some(denied) = &self.denied {
+            denied.finish();
+        }
         if let Some(summary) = &self.summary {
             tell(format_args!("{}", summary.table()));
         }
