@@ -19,7 +19,7 @@ use serde::Serialize;
 use crate::compile::Condition;
 use crate::engine::Engine;
 use crate::extension::Extension;
-use crate::filter::{self, Filter, Name};
+use crate::filter::{self, Filter, Name, WithJson};
 use crate::host::{Memory, ThisProcess};
 use crate::profile_args::ProfileArgs;
 use crate::return_value::{ReturnValue, Words};
@@ -84,30 +84,18 @@ pub fn run(args: &ExplainArgs) -> anyhow::Result<ExitCode> {
 
     let host = ThisProcess::new(args.memory.clone());
     let filters = paths.iter().zip(&filters).zip(&profiles).map(|((path, filter), profile)| {
-        let mut explained = match filter {
-            Filter::Classic(program) => classic(program, &data)?,
-            Filter::Extension(filter) => extension(filter, &data, &host)?,
-        };
-        explained.file = Name(path).to_string();
-        if let Some((meaning, json)) = profile {
-            explained.kind = "profile";
-            explained.rule = Some(rule(meaning, json, &data)?);
+        let name = Name(path).to_string();
+        match filter {
+            Filter::Classic(program) => Explained::classic(name, program, profile.as_ref(), &data),
+            Filter::Extension(filter) => extension(name, filter, &data, &host),
         }
-        Ok::<_, anyhow::Error>(explained)
     });
     let filters: Vec<Explained> = filters.collect::<anyhow::Result<_>>()?;
     let newest_first = filters.iter().enumerate().rev().map(|(index, filter)| (filter.number, index));
     let (value, winner) = strictest(newest_first).context("no filter")?;
     let explanation = Explanation {
-        call: CallShown {
-            arch: args.arch.name(),
-            nr,
-            name: args.arch.syscall_name(nr),
-            instruction_pointer: hex(args.ip),
-            args: values.map(hex),
-            unknown,
-        },
-        reason: reason(&filters, winner),
+        call: CallShown { unknown, ..CallShown::new(args.arch, &data) },
+        reason: reason(filters.iter().map(|filter| filter.number), value),
         filters,
         winner,
         value: format!("{value:#010x}"),
@@ -147,8 +135,9 @@ struct Explanation {
     decision: String,
 }
 
+/// A call, as filters see it.
 #[derive(Serialize)]
-struct CallShown {
+pub struct CallShown {
     arch: &'static str,
     nr: i32,
     name: Option<&'static str>,
@@ -157,9 +146,23 @@ struct CallShown {
     unknown: Vec<usize>,
 }
 
+impl CallShown {
+    /// A call by the entry `arch`.
+    pub fn new(arch: Arch, data: &SeccompData) -> Self {
+        Self {
+            arch: arch.name(),
+            nr: data.nr,
+            name: arch.syscall_name(data.nr),
+            instruction_pointer: hex(data.instruction_pointer),
+            args: data.args.map(hex),
+            unknown: Vec::new(),
+        }
+    }
+}
+
 /// What one filter did.
 #[derive(Serialize)]
-struct Explained {
+pub struct Explained {
     file: String,
     kind: &'static str,
     #[serde(skip)]
@@ -203,9 +206,9 @@ struct RuleShown {
 }
 
 impl Explained {
-    fn new(kind: &'static str, value: u32) -> Self {
+    fn new(file: String, kind: &'static str, value: u32) -> Self {
         Self {
-            file: String::new(),
+            file,
             kind,
             number: value,
             value: format!("{value:#010x}"),
@@ -216,33 +219,50 @@ impl Explained {
             asked: None,
         }
     }
+
+    /// What a classic filter does with a call; of a profile's also the rule.
+    ///
+    /// # Errors
+    ///
+    /// There is no memory.
+    pub fn classic(
+        file: String,
+        program: &Checked,
+        profile: Option<&WithJson>,
+        data: &SeccompData,
+    ) -> anyhow::Result<Self> {
+        let translated = translate(program)?;
+        let ebpf = translated.insns();
+        let begins = |pc: usize| translated.pc_map().get(pc).map_or(ebpf.len(), |pc| usize::from(*pc));
+        let text = Disassembly(program.insns()).to_string();
+        let lines: Vec<_> = text.lines().collect();
+        let Trace { steps, value } = trace(program, data);
+        let steps = steps.iter().map(|step| {
+            let line = lines.get(step.pc).copied().unwrap_or_default();
+            // A label stands before the first instruction that a jump goes to.
+            let line = line.strip_prefix(&format!("L{}:", step.pc)).unwrap_or(line);
+            StepShown {
+                pc: step.pc,
+                classic: line.split_whitespace().collect::<Vec<_>>().join(" "),
+                effect: effect(step.effect),
+                ebpf: (begins(step.pc)..begins(step.pc + 1))
+                    .map(|pc| EbpfShown { pc, text: EbpfInsn { program: ebpf, pc }.to_string() })
+                    .collect(),
+            }
+        });
+        let kind = if profile.is_some() { "profile" } else { "classic" };
+        let rule = profile.map(|(meaning, json)| rule(meaning, json, data)).transpose()?;
+        Ok(Self { steps: Some(steps.collect()), rule, ..Self::new(file, kind, value) })
+    }
+
+    /// An eBPF filter that ran. It is not run again, because it remembers what it does.
+    pub fn extension(file: String, value: u32, planned: bool) -> Self {
+        Self { planned: Some(planned), ..Self::new(file, "ebpf", value) }
+    }
 }
 
 fn hex(value: u64) -> String {
     format!("{value:#x}")
-}
-
-fn classic(program: &Checked, data: &SeccompData) -> anyhow::Result<Explained> {
-    let translated = translate(program)?;
-    let ebpf = translated.insns();
-    let begins = |pc: usize| translated.pc_map().get(pc).map_or(ebpf.len(), |pc| usize::from(*pc));
-    let text = Disassembly(program.insns()).to_string();
-    let lines: Vec<_> = text.lines().collect();
-    let Trace { steps, value } = trace(program, data);
-    let steps = steps.iter().map(|step| {
-        let line = lines.get(step.pc).copied().unwrap_or_default();
-        // A label stands before the first instruction that a jump goes to.
-        let line = line.strip_prefix(&format!("L{}:", step.pc)).unwrap_or(line);
-        StepShown {
-            pc: step.pc,
-            classic: line.split_whitespace().collect::<Vec<_>>().join(" "),
-            effect: effect(step.effect),
-            ebpf: (begins(step.pc)..begins(step.pc + 1))
-                .map(|pc| EbpfShown { pc, text: EbpfInsn { program: ebpf, pc }.to_string() })
-                .collect(),
-        }
-    });
-    Ok(Explained { steps: Some(steps.collect()), ..Explained::new("classic", value) })
 }
 
 fn effect(effect: Effect) -> String {
@@ -283,7 +303,12 @@ fn sign(op: AluOp) -> &'static str {
     }
 }
 
-fn extension(filter: &Extension, data: &SeccompData, host: &ThisProcess) -> anyhow::Result<Explained> {
+fn extension(
+    file: String,
+    filter: &Extension,
+    data: &SeccompData,
+    host: &ThisProcess,
+) -> anyhow::Result<Explained> {
     // A plan is the same for every engine.
     let whole = Engine { kind: EngineKind::Native, plan: false };
     let loaded = filter.load(whole)?.filter.planned([data.arch])?;
@@ -291,7 +316,7 @@ fn extension(filter: &Extension, data: &SeccompData, host: &ThisProcess) -> anyh
     let moment = host.moment();
     let recorded = Recorded::new(moment.told());
     let value = loaded.run(data, &recorded);
-    Ok(Explained { planned: Some(planned), asked: Some(recorded.asked()), ..Explained::new("ebpf", value) })
+    Ok(Explained { asked: Some(recorded.asked()), ..Explained::extension(file, value, planned) })
 }
 
 /// Which rule of a profile decides.
@@ -329,19 +354,18 @@ fn rule(meaning: &Meaning, json: &[u8], data: &SeccompData) -> anyhow::Result<Ru
     })
 }
 
-/// Why the filter of this index counts.
-fn reason(filters: &[Explained], winner: usize) -> String {
-    let Some(first) = filters.get(winner).filter(|_| filters.len() > 1) else {
-        return "it is the only one".into();
-    };
-    let action = |filter: &Explained| Action::of(filter.number);
-    let equal = filters.iter().filter(|filter| action(filter) == action(first)).count();
-    let name = action(first).name();
-    match (equal, equal == filters.len()) {
-        (1, _) => format!("{name} is the strictest action"),
-        (_, true) => format!("all say {name}, and the newest counts"),
-        (count, _) => {
-            format!("{name} is the strictest action, and of the {count} that say so the newest counts")
-        }
+/// Why `value` counts of the values of a stack.
+pub fn reason(values: impl Iterator<Item = u32>, value: u32) -> String {
+    let (mut equal, mut all) = (0, 0);
+    for other in values {
+        all += 1;
+        equal += usize::from(Action::of(other) == Action::of(value));
+    }
+    let name = Action::of(value).name();
+    match equal {
+        _ if all == 1 => "it is the only one".into(),
+        1 => format!("{name} is the strictest action"),
+        _ if equal == all => format!("all say {name}, and the newest counts"),
+        count => format!("{name} is the strictest action, and of the {count} that say so the newest counts"),
     }
 }

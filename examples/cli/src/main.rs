@@ -23,6 +23,7 @@ mod number;
 mod output;
 mod plan;
 mod profile_args;
+mod record;
 mod report;
 mod return_value;
 mod run;
@@ -78,6 +79,7 @@ enum Command {
     Plan(plan::PlanArgs),
     Bench(bench::BenchArgs),
     Run(run::RunArgs),
+    Record(record::RecordArgs),
     Dump(dump::DumpArgs),
     Completions(generate::CompletionsArgs),
     Man(generate::ManArgs),
@@ -110,6 +112,7 @@ fn main() -> ExitCode {
         Command::Completions(args) => generate::completions(&args, Cli::command()),
         Command::Man(args) => generate::man(&args, Cli::command()),
         Command::Run(args) => run::run(args),
+        Command::Record(args) => record::run(args),
         Command::Launch(args) => run::launch(&args),
         Command::Calls(args) => bench::serve(&args),
     };

@@ -15,6 +15,7 @@ mod action;
 mod arguments;
 mod comparison;
 mod compile;
+pub mod edit;
 mod emit;
 mod facts;
 mod format;

@@ -89,15 +89,7 @@ impl ProfileArgs {
     ///
     /// It is none, or contradicts itself, or is odd and that is to fail.
     pub fn meaning(&self, path: &Path, json: &[u8], arch: Arch) -> anyhow::Result<Meaning> {
-        let caps = match &self.caps {
-            Some(Caps(caps)) => caps.clone(),
-            None => Machine::DOCKER_CAPS.map(String::from).into(),
-        };
-        let kernel = self.kernel.map_or_else(Kernel::running, Ok)?;
-        let machine = Machine { arch, caps, kernel };
-        let meaning = Profile::parse(json)
-            .and_then(|profile| profile.resolve(&machine))
-            .context("read as a profile")?;
+        let meaning = self.resolve(json, arch)?;
         let warnings = meaning.warnings();
         if let (true, Some(warning)) = (self.strict, warnings.first()) {
             bail!("{warning}");
@@ -109,6 +101,21 @@ impl ProfileArgs {
             report::warning(format_args!("{}: {more} more of this kind", Name(path)));
         }
         Ok(meaning)
+    }
+
+    /// The meaning of a profile, without a word on what is odd about it.
+    ///
+    /// # Errors
+    ///
+    /// It is none, or contradicts itself.
+    pub fn resolve(&self, json: &[u8], arch: Arch) -> anyhow::Result<Meaning> {
+        let caps = match &self.caps {
+            Some(Caps(caps)) => caps.clone(),
+            None => Machine::DOCKER_CAPS.map(String::from).into(),
+        };
+        let kernel = self.kernel.map_or_else(Kernel::running, Ok)?;
+        let machine = Machine { arch, caps, kernel };
+        Profile::parse(json).and_then(|profile| profile.resolve(&machine)).context("read as a profile")
     }
 
     /// The filter that a profile comes to.

@@ -16,23 +16,31 @@ pub(super) enum ArchName {
 }
 
 impl ArchName {
+    /// libseccomp's name of an architecture.
+    pub(super) fn of(arch: Arch) -> &'static str {
+        match arch {
+            Arch::X86_64 => "SCMP_ARCH_X86_64",
+            Arch::I386 => "SCMP_ARCH_X86",
+            Arch::X32 => "SCMP_ARCH_X32",
+            Arch::Aarch64 => "SCMP_ARCH_AARCH64",
+            Arch::Arm => "SCMP_ARCH_ARM",
+            Arch::Riscv64 => "SCMP_ARCH_RISCV64",
+            Arch::Loongarch64 => "SCMP_ARCH_LOONGARCH64",
+        }
+    }
+
     /// The architecture with this name of libseccomp's.
     pub(super) fn parse(name: &str) -> Option<Self> {
-        let known = match name.strip_prefix("SCMP_ARCH_")? {
-            "X86_64" => Arch::X86_64,
-            "X86" => Arch::I386,
-            "X32" => Arch::X32,
-            "AARCH64" => Arch::Aarch64,
-            "ARM" => Arch::Arm,
-            "RISCV64" => Arch::Riscv64,
-            "LOONGARCH64" => Arch::Loongarch64,
+        if let Some(known) = Arch::ALL.into_iter().find(|arch| Self::of(*arch) == name) {
+            return Some(Self::Known(known));
+        }
+        match name.strip_prefix("SCMP_ARCH_")? {
             "MIPS" | "MIPS64" | "MIPS64N32" | "MIPSEL" | "MIPSEL64" | "MIPSEL64N32" | "PPC" | "PPC64"
             | "PPC64LE" | "S390" | "S390X" | "PARISC" | "PARISC64" | "M68K" | "SH" | "SHEB" => {
-                return Some(Self::Foreign);
+                Some(Self::Foreign)
             }
-            _ => return None,
-        };
-        Some(Self::Known(known))
+            _ => None,
+        }
     }
 }
 

@@ -5,6 +5,7 @@
 //! It carries programs to try filters on them. What a hostile program can do against ptrace(2) it can do here
 //! too; the place to confine one is a kernel.
 
+mod denied;
 mod enforce;
 mod helpers;
 mod kernel;
@@ -32,10 +33,12 @@ pub(crate) use launch::{LAUNCH, LaunchArgs, launch};
 
 use crate::engine::{self, Engine};
 use crate::extension::NamedMap;
-use crate::filter::{self, Filter};
+use crate::filter::{self, Filter, Name};
 use crate::profile_args::ProfileArgs;
+use crate::record::Seen;
 use crate::setting::{self, Setting};
 use crate::{host, maps};
+use denied::{Denied, Initial};
 use kernel::{Caller, Settings};
 use record::Record;
 use task::{Task, Tasks};
@@ -56,6 +59,9 @@ pub(crate) struct RunArgs {
     /// Print how often each call was made and what was decided, when all has ended
     #[arg(long)]
     summary: bool,
+    /// Say of each call that a filter denies why, on standard error; of many calls, of a few in a second
+    #[arg(long)]
+    explain: bool,
     /// Put an entry into a map of eBPF filters given with --filter; a number, or `hex:` and bytes
     #[arg(long, value_name = "MAP:KEY=VALUE", value_parser = Setting::parse)]
     set: Vec<Setting>,
@@ -78,8 +84,9 @@ pub(crate) struct RunArgs {
 /// Runs the program. The result is its exit status, 128 + n if signal n killed it.
 pub(crate) fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
     filter::stdin_once(args.filter.iter().map(PathBuf::as_path))?;
-    let filters = args.filter.iter().map(|path| filter::load_any(path, Arch::X86_64, &args.profile));
-    let mut filters: Vec<_> = filters.collect::<anyhow::Result<_>>()?;
+    let loaded = args.filter.iter().map(|path| filter::load_with_profile(path, Arch::X86_64, &args.profile));
+    let (mut filters, profiles): (Vec<_>, Vec<_>) =
+        loaded.collect::<anyhow::Result<Vec<_>>>()?.into_iter().unzip();
     setting::apply(&mut filters, &args.set)?;
     let settings = Settings::new(args.engine, args.allow_extensions);
     let (initial, named) = confined(&filters, settings)?;
@@ -87,15 +94,39 @@ pub(crate) fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
     if args.events {
         record = record.with_events(&named);
     }
+    if args.explain {
+        let initial = args.filter.iter().zip(profiles);
+        let initial =
+            initial.map(|(path, profile)| Initial { name: Name(path).to_string(), profile }).collect();
+        record = record.explaining(Denied::new(initial));
+    }
 
-    let program = launch::start(&args.command)?;
-    signals::forward(program)?;
-    let (status, record) = Tracer::new(program, initial, settings, record).run()?;
+    let (status, record) = carry(&args.command, initial, settings, record)?;
     if args.maps {
         host::tell(format_args!("{}", maps::Contents(&named)));
     }
     record.finish()?;
     Ok(ExitCode::from(status))
+}
+
+/// Runs a program without a filter, and lets `seen` see its calls. The first result is its exit status.
+pub(crate) fn record(command: &[OsString], seen: Seen) -> anyhow::Result<(u8, Seen)> {
+    let settings = Settings::new(Engine::PLAN, false);
+    let (status, record) =
+        carry(command, ThreadState::new(), settings, Record::new(None, false)?.seen_by(seen))?;
+    Ok((status, record.into_seen().context("nobody saw the calls")?))
+}
+
+/// Runs a program that starts with the state `initial`, and all that descends from it.
+fn carry(
+    command: &[OsString],
+    initial: ThreadState,
+    settings: Settings,
+    record: Record,
+) -> anyhow::Result<(u8, Record)> {
+    let program = launch::start(command)?;
+    signals::forward(program)?;
+    Tracer::new(program, initial, settings, record).run()
 }
 
 /// The state of a thread that has `filters`, the first the oldest.

@@ -10,13 +10,18 @@ use std::time::Instant;
 
 use anyhow::Context;
 use seccomp_kernel::runtime::SeccompData;
-use seccomp_kernel::{AUDIT_SECCOMP, AUDIT_UNSET, Action, Arch, LogEntry, RateLimit, Record as AuditRecord};
+use seccomp_kernel::{
+    AUDIT_SECCOMP, AUDIT_UNSET, Action, Arch, Decision, LogEntry, RateLimit, Record as AuditRecord,
+};
 
+use super::denied::Denied;
+use super::kernel::Caller;
 use super::proc::Status;
 use super::task::Task;
 use crate::extension::NamedMap;
 use crate::host::tell;
 use crate::maps;
+use crate::record::Seen;
 use crate::return_value::{ReturnValue, Words};
 
 /// The most rows of the table. A program can call any of 2^32 numbers, and filters can answer as many.
@@ -29,6 +34,8 @@ pub(super) struct Record {
     summary: Option<Summary>,
     /// The maps whose events are told.
     events: Vec<NamedMap>,
+    seen: Option<Seen>,
+    denied: Option<Denied>,
     buffer: Vec<u8>,
     /// Of audit records, as printk's, in milliseconds since `start`.
     limit: RateLimit,
@@ -58,6 +65,8 @@ impl Record {
             trace_error: None,
             summary: summary.then(Summary::default),
             events: Vec::new(),
+            seen: None,
+            denied: None,
             buffer: Vec::new(),
             limit: RateLimit::new(5_000, 10),
             start: Instant::now(),
@@ -69,6 +78,35 @@ impl Record {
         Self { events: maps.to_vec(), ..self }
     }
 
+    /// Shows each call to `seen` too.
+    pub(super) fn seen_by(self, seen: Seen) -> Self {
+        Self { seen: Some(seen), ..self }
+    }
+
+    /// Who saw the calls.
+    pub(super) fn into_seen(self) -> Option<Seen> {
+        self.seen
+    }
+
+    /// Explains calls that are denied.
+    pub(super) fn explaining(self, denied: Denied) -> Self {
+        Self { denied: Some(denied), ..self }
+    }
+
+    /// What was decided about a call.
+    pub(super) fn decided(&self, caller: &Caller, data: &SeccompData, decision: &Decision) {
+        if let Some(denied) = &self.denied {
+            denied.explain(caller, data, decision);
+        }
+    }
+
+    /// The program has begun.
+    pub(super) fn started(&mut self) {
+        if let Some(seen) = &mut self.seen {
+            seen.started();
+        }
+    }
+
     /// Tells what events there are, as lines on standard error.
     pub(super) fn events(&mut self) {
         for map in &self.events {
@@ -78,6 +116,9 @@ impl Record {
 
     /// A call, and the filters' value for it.
     pub(super) fn call(&mut self, task: &Task, data: &SeccompData, value: u32) {
+        if let Some(seen) = &mut self.seen {
+            seen.call(data);
+        }
         if let Some(trace) = &mut self.trace
             && let Err(error) = trace_line(trace, task, data, value)
         {
@@ -130,6 +171,9 @@ impl Record {
     /// The file could not be written.
     pub(super) fn finish(self) -> anyhow::Result<()> {
         tell_dropped(self.limit.dropped());
+        if let Some(denied) = &self.denied {
+            denied.finish();
+        }
         if let Some(summary) = &self.summary {
             tell(format_args!("{}", summary.table()));
         }

@@ -185,6 +185,7 @@ impl Tracer {
         self.tasks.executed(former, tid);
         if let (true, Some(initial)) = (tid == self.program, self.initial.take()) {
             self.tasks.insert(Task::new(tid, tid, initial));
+            self.record.started();
         }
         Ok(())
     }
@@ -311,6 +312,7 @@ impl Tracer {
         if let Some(log) = decision.log {
             self.record.log(task, &log);
         }
+        self.record.decided(&caller, data, &decision);
         let is_last = || self.tasks.siblings(task).next().is_none();
         let mut dies = None;
         match decision.verdict {
