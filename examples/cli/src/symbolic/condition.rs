@@ -321,6 +321,7 @@ impl fmt::Display for Atom<'_> {
             (_, true) => (u64::MAX, 0),
             (_, false) => (LOW, 0),
         };
+        let number = |value| Number { value, of: *field };
         field.fmt(f)?;
         if shift != 0 {
             write!(f, " >> {shift}")?;
@@ -334,17 +335,17 @@ impl fmt::Display for Atom<'_> {
             .fold(Set::range(1, 0), |set, (first, last)| set.or(&Set::range(first >> shift, last >> shift)));
         let rest = set.not(max.max(set.ranges().last().map_or(0, |last| last.1)));
         if let Some(value) = set.single().filter(|value| *value == 0 || !max.is_power_of_two()) {
-            return write!(f, " == {}", Number(value));
+            return write!(f, " == {}", number(value));
         }
         if let Some(value) = rest.single() {
-            return write!(f, " != {}", Number(value));
+            return write!(f, " != {}", number(value));
         }
         if set.single().is_some() {
             return f.write_str(" != 0");
         }
         match *set.ranges() {
-            [(0, last)] => return write!(f, " <= {}", Number(last)),
-            [(first, last)] if last == max => return write!(f, " >= {}", Number(first)),
+            [(0, last)] => return write!(f, " <= {}", number(last)),
+            [(first, last)] if last == max => return write!(f, " >= {}", number(first)),
             _ => {}
         }
         let count = |set: &Set| {
@@ -356,9 +357,9 @@ impl fmt::Display for Atom<'_> {
             for (index, (first, last)) in set.ranges().iter().enumerate() {
                 let word = if index == 0 { "" } else { ", " };
                 if first == last {
-                    write!(f, "{word}{}", Number(*first))?;
+                    write!(f, "{word}{}", number(*first))?;
                 } else {
-                    write!(f, "{word}{}-{}", Number(*first), Number(*last))?;
+                    write!(f, "{word}{}-{}", number(*first), number(*last))?;
                 }
             }
             f.write_str("}")
@@ -372,11 +373,16 @@ impl fmt::Display for Atom<'_> {
     }
 }
 
-/// A number in the base that reads best.
-struct Number(u64);
+/// A number in the base that reads best: system calls are counted, arguments are bits.
+struct Number {
+    value: u64,
+    of: Field,
+}
 
 impl fmt::Display for Number {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.0 < 10 { write!(f, "{}", self.0) } else { write!(f, "{:#x}", self.0) }
+        let Self { value, of } = *self;
+        let decimal = if of == Field::Nr { 10_000 } else { 10 };
+        if value < decimal { write!(f, "{value}") } else { write!(f, "{value:#x}") }
     }
 }
