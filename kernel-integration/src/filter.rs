@@ -191,6 +191,23 @@ impl Filter {
             .any(|filter| ptr::eq(filter, other))
     }
 
+    /// How many filters, the oldest ones, this and `other` both stand on, or are.
+    pub(crate) fn shared_with(&self, other: &Self) -> u32 {
+        let (mut mine, mut theirs) = (Some(self), Some(other));
+        while let (Some(a), Some(b)) = (mine, theirs) {
+            if ptr::eq(a, b) {
+                return a.count();
+            }
+            if a.count >= b.count {
+                mine = a.parent.as_deref();
+            }
+            if b.count >= a.count {
+                theirs = b.parent.as_deref();
+            }
+        }
+        0
+    }
+
     /// Whether this filter or one of its ancestors has an open listener (`has_duplicate_listener`).
     fn is_listened_to(&self) -> bool {
         self.newest_first().filter_map(Self::listener).any(|listener| listener.is_open())

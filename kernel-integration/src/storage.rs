@@ -36,25 +36,36 @@ impl ThreadState {
         let is_new = |scope| parent.of(scope) != child.of(scope);
         for map in maps(self).filter(|map| is_new(map.options().scope)) {
             let scope = map.options().scope;
-            map.task_forked(parent.of(scope), child.of(scope))
-                .inspect_err(|_| forget(self, child, is_new(TaskScope::ThreadGroup)))?;
+            map.task_forked(parent.of(scope), child.of(scope)).inspect_err(|_| {
+                forget(self, child, if is_new(TaskScope::ThreadGroup) { 0 } else { u32::MAX })
+            })?;
         }
         Ok(())
     }
 
-    /// The thread of this state, which is `task`, has ended, and so has its group if `group_ended`: what extensions
-    /// remember of them is forgotten. Call it when neither makes another call, before their ids can be others'.
-    /// Allocates nothing; takes the spin locks of maps.
-    pub fn task_exited(&self, task: TaskIds, group_ended: bool) {
-        forget(self, task, group_ended);
+    /// The thread of this state, which is `task`, has ended: what extensions remember of it is forgotten, and of its
+    /// group what none of the threads that are left in it, with the states `remaining`, has the filter of. Call it under
+    /// the lock of [`Kernel::with_group`](crate::Kernel::with_group), where the thread is no longer among the others, when
+    /// it makes no call any more, and before its id can be another's. Allocates nothing; takes the spin locks of maps.
+    pub fn task_exited<'r>(&self, task: TaskIds, remaining: impl IntoIterator<Item = &'r Self>) {
+        let Some(newest) = self.filter().filter(|newest| newest.has_extensions()) else { return };
+        let mut shared = 0;
+        for filter in remaining.into_iter().filter_map(Self::filter) {
+            shared = shared.max(newest.shared_with(filter));
+            if shared == newest.count() {
+                break;
+            }
+        }
+        forget(self, task, shared);
     }
 }
 
-fn forget(state: &ThreadState, task: TaskIds, group_ended: bool) {
-    for map in maps(state) {
+/// Forgets a thread in all maps of its filters, and its group in those but of its `kept` oldest filters.
+fn forget(state: &ThreadState, task: TaskIds, kept: u32) {
+    for (filter, map) in maps_by_filter(state) {
         match map.options().scope {
             TaskScope::Thread => map.task_exited(task.thread),
-            TaskScope::ThreadGroup if group_ended => map.task_exited(task.group),
+            TaskScope::ThreadGroup if filter.count() > kept => map.task_exited(task.group),
             TaskScope::ThreadGroup => {}
         }
     }
@@ -62,8 +73,12 @@ fn forget(state: &ThreadState, task: TaskIds, group_ended: bool) {
 
 /// The maps of a thread's extensions.
 pub(crate) fn maps(state: &ThreadState) -> impl Iterator<Item = &Map> {
+    maps_by_filter(state).map(|(_, map)| map)
+}
+
+fn maps_by_filter(state: &ThreadState) -> impl Iterator<Item = (&Filter, &Map)> {
     let newest = state.filter().filter(|newest| newest.has_extensions());
     let filters = newest.into_iter().flat_map(Filter::newest_first);
-    let extensions = filters.filter_map(|filter| filter.program().extension());
-    extensions.flat_map(|extension| extension.maps()).map(|map| &**map)
+    let extensions = filters.filter_map(|filter| Some((filter, filter.program().extension()?)));
+    extensions.flat_map(|(filter, extension)| extension.maps().iter().map(move |map| (filter, &**map)))
 }

@@ -492,7 +492,7 @@ impl Process {
         let exit = thread.seccomp.exit();
         threads.retain(|other| other.tid != thread.tid);
         let last = threads.is_empty();
-        thread.seccomp.task_exited(self.task_ids(thread), last);
+        thread.seccomp.task_exited(self.task_ids(thread), threads.iter().map(|other| &other.seccomp));
         drop(threads);
         // A listener may be told that nobody is left, or be closed: that needs no lock of ours.
         drop(exit);
@@ -523,7 +523,7 @@ impl Process {
         threads.clone_from(&asleep);
         let last = threads.is_empty();
         for thread in &gone {
-            thread.seccomp.task_exited(self.task_ids(thread), last);
+            thread.seccomp.task_exited(self.task_ids(thread), threads.iter().map(|other| &other.seccomp));
         }
         drop(threads);
         drop(exits);

@@ -269,6 +269,32 @@ fn a_child_whose_storage_has_no_place_has_nothing_of_it() {
     assert_eq!(storage(&with_room, ids.thread), Some(1));
 }
 
+/// Whoever is left in the group without the filter never asks for it.
+#[test]
+fn storage_of_a_group_ends_with_its_last_thread_that_has_the_filter() {
+    let process = process();
+    let (parent, other) = (process.leader(), process.spawn(&process.leader()));
+    let map = with(map(MapKind::TaskStorage, 4, 4, 8), ExtensionMapFlags::THREAD_GROUP);
+    process.install_extension(&parent, NONE, &at_most(4), &[map]).expect("a filter");
+    let child = process.spawn(&parent);
+    process.install_extension(&child, NONE, &at_most(4), &[map]).expect("a filter");
+    // One of another branch, which shares nothing but the oldest.
+    let cousin = process.spawn(&parent);
+    process.install_extension(&cousin, NONE, &at_most(4), &[map]).expect("a filter");
+    let group = process.task_ids(&parent).group;
+    let [older, newer, branch] = [&parent, &child, &cousin].map(|thread| maps(thread).remove(0));
+    assert_eq!([&child, &cousin].map(|thread| getppid(&process, thread)), [SOME_PID; 2]);
+
+    let remembered = |left: &Thread| {
+        process.enter(left, seccomp_kernel::Arch::X86_64, Sysno::exit.id(), [0; 6]);
+        [&older, &newer, &branch].map(|map| storage(map, group))
+    };
+    assert_eq!(remembered(&child), [Some(2), None, Some(1)]);
+    assert_eq!(remembered(&parent), [Some(2), None, Some(1)]);
+    assert_eq!(remembered(&cousin), [None; 3]);
+    assert_eq!(getppid(&process, &other), SOME_PID);
+}
+
 /// Whatever has been put on top of it.
 #[test]
 fn storage_of_older_filters_ends_with_its_thread_too() {
@@ -282,7 +308,7 @@ fn storage_of_older_filters_ends_with_its_thread_too() {
     assert_eq!(getppid(&process, &thread), SOME_PID);
     assert_eq!((storage_of(&thread), storage(&older, process.task_ids(&thread).thread)), (Some(1), Some(1)));
     attach(&process.caller(&thread), check(vec![SockFilter::new(0x06, 0, 0, ALLOW)]).unwrap(), NONE).unwrap();
-    thread.seccomp().task_exited(process.task_ids(&thread), true);
+    thread.seccomp().task_exited(process.task_ids(&thread), []);
     assert_eq!(storage(&older, process.task_ids(&thread).thread), None);
 }
 

@@ -185,7 +185,7 @@ fn end(thread: &Arc<Thread>, status: Status) {
         let mut group = process.group.lock();
         group.threads.retain(|other| other.tid != thread.tid);
         let last = group.threads.is_empty();
-        thread.seccomp.task_exited(thread.ids(), last);
+        thread.seccomp.task_exited(thread.ids(), group.threads.iter().map(|other| &other.seccomp));
         (thread.seccomp.exit(), last)
     };
     // A supervisor may hear of it now, so no lock is held.

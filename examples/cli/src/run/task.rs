@@ -158,14 +158,14 @@ impl Tasks {
     pub(super) fn executed(&mut self, former: Pid, tgid: Pid) {
         let Some(task) = self.remove(former) else { return };
         for (_, other) in self.0.extract_if(|_, other| other.tgid == tgid) {
-            other.seccomp.task_exited(other.ids(), false);
+            other.seccomp.task_exited(other.ids(), [&task.seccomp]);
         }
         self.insert(task.executed());
     }
 
-    /// The thread, which is no longer among these, is gone: extensions forget it, and its process with its last.
+    /// The thread, which is no longer among these, is gone: extensions forget it.
     pub(super) fn forget(&self, task: &Task) {
-        let group_ended = self.0.values().all(|other| other.tgid != task.tgid);
-        task.seccomp.task_exited(task.ids(), group_ended);
+        let remaining = self.0.values().filter(|other| other.tgid == task.tgid);
+        task.seccomp.task_exited(task.ids(), remaining.map(|other| &other.seccomp));
     }
 }
