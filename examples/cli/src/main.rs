@@ -16,6 +16,7 @@ mod explain;
 mod extension;
 mod filter;
 mod generate;
+mod graph;
 mod host;
 mod lift;
 mod maps;
@@ -23,11 +24,13 @@ mod number;
 mod output;
 mod plan;
 mod profile_args;
+mod progress;
 mod report;
 mod return_value;
 mod run;
 mod setting;
 mod strace;
+mod style;
 mod table;
 mod translate;
 mod verify;
@@ -75,6 +78,7 @@ enum Command {
     Explain(explain::ExplainArgs),
     Table(table::TableArgs),
     Diff(diff::DiffArgs),
+    Graph(graph::GraphArgs),
     Plan(plan::PlanArgs),
     Bench(bench::BenchArgs),
     Run(run::RunArgs),
@@ -104,6 +108,7 @@ fn main() -> ExitCode {
         Command::Explain(args) => explain::run(&args),
         Command::Table(args) => table::run(&args),
         Command::Diff(args) => diff::run(&args),
+        Command::Graph(args) => graph::run(&args),
         Command::Plan(args) => plan::run(&args),
         Command::Bench(args) => bench::run(&args),
         Command::Dump(args) => dump::run(&args),
