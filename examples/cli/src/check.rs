@@ -8,7 +8,7 @@ use seccomp_kernel::Arch;
 
 use crate::filter::Name;
 use crate::profile_args::ProfileArgs;
-use crate::{arch, filter, output, report};
+use crate::{arch, filter, output, report, style};
 
 /// Check filters as Linux does when they are installed
 ///
@@ -34,7 +34,10 @@ pub fn run(args: &CheckArgs) -> anyhow::Result<ExitCode> {
         match lengths(path, args.arch, &args.profile) {
             Ok((classic, ebpf)) => {
                 let name = if args.filters.len() > 1 { format!("{}: ", Name(path)) } else { String::new() };
-                output::text(format_args!("{name}ok: {classic} classic, {ebpf} eBPF instructions\n"))?;
+                output::text(format_args!(
+                    "{name}{}: {classic} classic, {ebpf} eBPF instructions\n",
+                    style::ok()
+                ))?;
             }
             Err(error) => worst = worst.max(report::error(&error)),
         }

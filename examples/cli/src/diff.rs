@@ -18,7 +18,7 @@ use crate::filter::{self, Filter, Name};
 use crate::profile_args::ProfileArgs;
 use crate::return_value::Words;
 use crate::table::value_json;
-use crate::{arch, output};
+use crate::{arch, output, progress, style};
 
 /// Show on which calls two filters decide otherwise
 ///
@@ -64,7 +64,8 @@ pub fn run(args: &DiffArgs) -> anyhow::Result<ExitCode> {
         Filter::Extension(_) => bail!("{}: diff compares classic filters and profiles only", Name(path)),
     });
     let programs = [a?, b?];
-    let differences = diff(&programs[0], &programs[1], &mut Work::new(WORK));
+    let compare = || diff(&programs[0], &programs[1], &mut Work::new(WORK));
+    let differences = progress::during("comparing all paths", compare);
     let rows = Row::all(&differences, &programs)?;
     let (equal, status) = match (rows.is_empty(), differences.undecided) {
         (true, false) => (Some(true), 0),
@@ -208,6 +209,10 @@ impl Said {
     }
 }
 
+fn words(value: u32) -> style::Styled<Words> {
+    style::decision(value, Words(value))
+}
+
 /// The names of numbers that have some; of intervals, those at most that a program could mean.
 fn names(arch: Option<Arch>, numbers: &Set) -> Vec<&'static str> {
     const NUMBERS: u64 = 4096;
@@ -240,7 +245,7 @@ impl fmt::Display for Text<'_> {
         let [first, second] = self.names;
         for row in self.rows {
             let Row { arch, numbers, known, condition, values: [a, b], witness } = row;
-            write!(f, "{arch}: {first} {}, {second} {}", Words(*a), Words(*b))?;
+            write!(f, "{arch}: {first} {}, {second} {}", words(*a), words(*b))?;
             if condition != "always" {
                 write!(f, ", where {condition}")?;
             }

@@ -16,7 +16,7 @@ use crate::number::NumberError;
 use crate::profile_args::ProfileArgs;
 use crate::return_value::ReturnValue;
 use crate::setting::Setting;
-use crate::{arch, filter, maps, number, output};
+use crate::{arch, filter, maps, number, output, style};
 use engines::{Engines, Selection};
 
 /// Show what filters decide about a system call
@@ -94,7 +94,7 @@ pub fn run(args: &EvalArgs) -> anyhow::Result<ExitCode> {
             } else {
                 String::new()
             };
-            output::text(format_args!("{}{from}\n", ReturnValue(value)))?;
+            output::text(format_args!("{}{from}\n", style::decision(value, ReturnValue(value))))?;
         }
     }
     let maps: Vec<_> = engines.maps().cloned().collect();

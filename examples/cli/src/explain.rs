@@ -7,11 +7,12 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context, ensure};
-use cbpf_translator::cbpf::{AluOp, Cond};
+use cbpf_translator::cbpf::Cond;
 use cbpf_translator::disasm::{Disassembly, EbpfInsn};
 use cbpf_translator::{Checked, translate};
 use seccomp_kernel::{Action, Arch, strictest};
 use seccomp_rbpf::profile::Meaning;
+use seccomp_rbpf::symbolic::sign;
 use seccomp_rbpf::trace::{Effect, Trace, trace};
 use seccomp_runtime::{EngineKind, Planned, SeccompData};
 use serde::Serialize;
@@ -285,21 +286,6 @@ fn effect(effect: Effect) -> String {
             format!("{test} is {holds}, to L{to}")
         }
         Effect::Return(value) => format!("returns {}", ReturnValue(value)),
-    }
-}
-
-fn sign(op: AluOp) -> &'static str {
-    match op {
-        AluOp::Add => "+",
-        AluOp::Sub => "-",
-        AluOp::Mul => "*",
-        AluOp::Div => "/",
-        AluOp::Or => "|",
-        AluOp::And => "&",
-        AluOp::Lsh => "<<",
-        AluOp::Rsh => ">>",
-        AluOp::Mod => "%",
-        AluOp::Xor => "^",
     }
 }
 

@@ -12,6 +12,7 @@ use seccomp_rbpf::profile::Meaning;
 
 use crate::extension::{self, Extension, Unverified};
 use crate::profile_args::ProfileArgs;
+use crate::style::Escaped;
 
 /// The most bytes a file may have. The longest program takes 32 KiB raw, and comments are not endless.
 const MAX_FILE: u64 = 1 << 20;
@@ -153,7 +154,7 @@ pub struct Name<'p>(pub &'p Path);
 
 impl fmt::Display for Name<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if is_stdin(self.0) { f.write_str("standard input") } else { self.0.display().fmt(f) }
+        if is_stdin(self.0) { f.write_str("standard input") } else { Escaped(self.0.display()).fmt(f) }
     }
 }
 

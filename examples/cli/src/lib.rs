@@ -25,6 +25,7 @@
 
 pub mod cases;
 pub mod exec_memory;
+pub mod flow;
 pub mod object;
 pub mod policy;
 pub mod profile;

@@ -16,6 +16,7 @@ mod explain;
 mod extension;
 mod filter;
 mod generate;
+mod graph;
 mod host;
 mod lift;
 mod maps;
@@ -23,12 +24,14 @@ mod number;
 mod output;
 mod plan;
 mod profile_args;
+mod progress;
 mod record;
 mod report;
 mod return_value;
 mod run;
 mod setting;
 mod strace;
+mod style;
 mod table;
 mod translate;
 mod verify;
@@ -76,6 +79,7 @@ enum Command {
     Explain(explain::ExplainArgs),
     Table(table::TableArgs),
     Diff(diff::DiffArgs),
+    Graph(graph::GraphArgs),
     Plan(plan::PlanArgs),
     Bench(bench::BenchArgs),
     Run(run::RunArgs),
@@ -106,6 +110,7 @@ fn main() -> ExitCode {
         Command::Explain(args) => explain::run(&args),
         Command::Table(args) => table::run(&args),
         Command::Diff(args) => diff::run(&args),
+        Command::Graph(args) => graph::run(&args),
         Command::Plan(args) => plan::run(&args),
         Command::Bench(args) => bench::run(&args),
         Command::Dump(args) => dump::run(&args),

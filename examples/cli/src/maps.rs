@@ -6,6 +6,7 @@ use seccomp_runtime::verifier::{MapAccess, MapKind};
 use seccomp_runtime::{MAX_VALUE_SIZE, Map};
 
 use crate::extension::NamedMap;
+use crate::style::Escaped;
 
 /// The most entries of a map that are shown.
 const MAX_SHOWN: usize = 1000;
@@ -23,7 +24,7 @@ impl fmt::Display for Contents<'_> {
 
 fn write_map(f: &mut fmt::Formatter<'_>, NamedMap { name, map }: &NamedMap) -> fmt::Result {
     let kind = map.descriptor().kind;
-    writeln!(f, "map {name} ({})", kind_name(kind))?;
+    writeln!(f, "map {} ({})", Escaped(name), kind_name(kind))?;
     if kind == MapKind::Ring {
         return writeln!(
             f,
@@ -117,7 +118,7 @@ pub fn drain(named: &NamedMap, buffer: &mut Vec<u8>, mut line: impl FnMut(&str))
     }
     buffer.resize(MAX_VALUE_SIZE as usize, 0);
     while let Ok(Some(len)) = map.next_event(buffer) {
-        let mut text = format!("event {}: ", named.name);
+        let mut text = format!("event {}: ", Escaped(&named.name));
         let shown = &buffer[..len.min(buffer.len())];
         // A string takes everything.
         let _ = write!(text, "{}", Hex(shown));

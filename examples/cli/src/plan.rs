@@ -14,7 +14,7 @@ use crate::engine::Engine;
 use crate::filter::Filter;
 use crate::profile_args::ProfileArgs;
 use crate::return_value::ReturnValue;
-use crate::{arch, eval, filter, output};
+use crate::{arch, eval, filter, output, progress, style};
 
 /// Show what a filter decides by the system call number alone, and what is left of it for the other calls
 ///
@@ -44,12 +44,12 @@ pub fn run(args: &PlanArgs) -> anyhow::Result<ExitCode> {
     // A plan is the same for every engine.
     let whole = Engine { kind: EngineKind::Native, plan: false };
     let arches = [args.arch.audit_arch()];
-    let loaded = match &filter {
-        Filter::Classic(filter) => {
-            Program::Classic(whole.load(filter.clone())?.planned(arches, &NoExecMemory)?)
-        }
-        Filter::Extension(filter) => Program::Extension(filter.load(whole)?.filter.planned(arches)?),
-    };
+    let loaded = progress::during("planning", || match &filter {
+        Filter::Classic(filter) => Ok::<_, anyhow::Error>(Program::Classic(
+            whole.load(filter.clone())?.planned(arches, &NoExecMemory)?,
+        )),
+        Filter::Extension(filter) => Ok(Program::Extension(filter.load(whole)?.filter.planned(arches)?)),
+    })?;
     match &args.nr {
         Some(nr) => {
             let nr = eval::syscall(nr, args.arch)?;
@@ -157,7 +157,7 @@ struct Plan(Planned);
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
-            Planned::Constant(value) => ReturnValue(value).fmt(f),
+            Planned::Constant(value) => style::decision(value, ReturnValue(value)).fmt(f),
             Planned::Residual => f.write_str("residual program"),
             Planned::Whole => f.write_str("whole filter"),
         }

@@ -8,6 +8,8 @@ use clap::error::ErrorKind;
 use seccomp_rbpf::profile::TooLong;
 use seccomp_runtime::verifier::VerifyError;
 
+use crate::style::{self, Escaped};
+
 /// The status of a program that Linux would refuse, or that is not proved safe.
 const REFUSED: u8 = 1;
 
@@ -24,7 +26,7 @@ pub fn error(error: &anyhow::Error) -> u8 {
         // Whoever read the output has enough.
         return BROKEN_PIPE;
     }
-    line(format_args!("{error:#}"));
+    line(style::error(NAME), format_args!("{error:#}"));
     let is_refused = error.is::<CheckError>()
         || error.is::<LiftError>()
         || error.is::<VerifyError>()
@@ -36,7 +38,7 @@ pub fn error(error: &anyhow::Error) -> u8 {
 /// status.
 pub fn usage(error: &clap::Error) -> u8 {
     if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
-        return match crate::output::text(error.render()) {
+        return match crate::output::text(help(error)) {
             Ok(()) => 0,
             Err(error) => self::error(&error),
         };
@@ -49,13 +51,13 @@ pub fn usage(error: &clap::Error) -> u8 {
         message.push_str("; ");
         message.push_str(tip);
     }
-    line(message);
+    line(style::error(NAME), message);
     FAILED
 }
 
 /// Tells of something odd that nothing fails of.
 pub fn warning(message: impl Display) {
-    line(format_args!("warning: {message}"));
+    line(format_args!("{NAME} {}", style::warning("warning:")), message);
 }
 
 /// The text on one line.
@@ -63,13 +65,18 @@ fn words(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
+/// Help, as clap styles it where colours are wanted.
+fn help(error: &clap::Error) -> String {
+    let text = error.render();
+    if style::on_stdout() { text.ansi().to_string() } else { text.to_string() }
+}
+
+/// Who speaks.
+const NAME: &str = "seccomp-rbpf:";
+
 /// Writes a line to standard error. File names may hold anything; it stays one line and leaves a terminal
 /// alone.
-fn line(message: impl Display) {
-    let mut line = String::from("seccomp-rbpf: ");
-    for c in message.to_string().chars() {
-        if c.is_control() { line.extend(c.escape_default()) } else { line.push(c) }
-    }
+fn line(who: impl Display, message: impl Display) {
     // There is nowhere left to say that standard error is full or closed.
-    let _ = writeln!(io::stderr(), "{line}");
+    let _ = writeln!(io::stderr(), "{who} {}", Escaped(message));
 }

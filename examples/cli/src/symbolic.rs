@@ -14,10 +14,12 @@ mod set;
 mod table;
 mod walk;
 
-pub use condition::{Condition, Field, Term};
+pub use condition::{Condition, Field, Term, Within};
 pub use diff::{Difference, Differences, diff};
-pub use expr::{Exprs, Id, alu};
+pub use expr::{Exprs, Id, alu, sign};
+pub(crate) use expr::{Node, Op};
 pub use facts::{Facts, Solved};
 pub use set::Set;
 pub use table::{Decision, decision, others};
+pub(crate) use walk::comparison;
 pub use walk::{Leaf, TooMuch, Work, follow};

@@ -14,7 +14,7 @@ use crate::engine::Engine;
 use crate::filter::{self, Filter};
 use crate::profile_args::ProfileArgs;
 use crate::return_value::{ReturnValue, Words};
-use crate::{arch, output};
+use crate::{arch, output, progress, style};
 
 /// Show what a filter decides about each system call, and on which arguments that depends
 ///
@@ -43,7 +43,7 @@ const WORK: usize = 1 << 22;
 
 pub fn run(args: &TableArgs) -> anyhow::Result<ExitCode> {
     let filter = filter::load_any(&args.filter, args.arch, &args.profile)?;
-    let table = Table::of(&filter, args.arch)?;
+    let table = progress::during("following all paths", || Table::of(&filter, args.arch))?;
     if args.json {
         output::text(format_args!("{}\n", serde_json::to_string_pretty(&table.json())?))?;
     } else {
@@ -150,7 +150,8 @@ impl fmt::Display for Table {
             let names: Vec<_> = calls.iter().map(|(_, name)| *name).collect();
             match decision {
                 Decision::Always(value) => {
-                    writeln!(f, "{} ({}):\n  {}\n", ReturnValue(*value), names.len(), names.join(" "))?;
+                    let decision = style::decision(*value, ReturnValue(*value));
+                    writeln!(f, "{decision} ({}):\n  {}\n", names.len(), names.join(" "))?;
                 }
                 decision => writeln!(f, "{}:\n  {}\n", InWords(decision), names.join(" "))?,
             }
@@ -159,22 +160,26 @@ impl fmt::Display for Table {
     }
 }
 
+fn words(value: u32) -> style::Styled<Words> {
+    style::decision(value, Words(value))
+}
+
 /// A decision in a line.
 struct InWords<'d>(&'d Decision);
 
 impl fmt::Display for InWords<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
-            Decision::Always(value) => ReturnValue(*value).fmt(f),
+            Decision::Always(value) => style::decision(*value, ReturnValue(*value)).fmt(f),
             Decision::Cases { cases, otherwise } => match cases.as_slice() {
                 [(condition, value)] => {
-                    write!(f, "{} unless {condition}, then {}", Words(*otherwise), Words(*value))
+                    write!(f, "{} unless {condition}, then {}", words(*otherwise), words(*value))
                 }
                 cases => {
                     for (condition, value) in cases {
-                        write!(f, "{} if {condition}; ", Words(*value))?;
+                        write!(f, "{} if {condition}; ", words(*value))?;
                     }
-                    write!(f, "else {}", Words(*otherwise))
+                    write!(f, "else {}", words(*otherwise))
                 }
             },
             Decision::Depends => f.write_str("depends on arguments"),

@@ -15,7 +15,8 @@ use seccomp_runtime::verifier::{Log, State, Verified};
 use crate::extension::{self, Extension, Unverified};
 use crate::filter::{self, Name};
 use crate::maps::kind_name;
-use crate::{output, report};
+use crate::style::{self, Escaped};
+use crate::{output, progress, report};
 
 /// Prove that the eBPF filters of object files are safe
 ///
@@ -72,9 +73,10 @@ fn one(path: &Path, filter: Unverified, verbose: bool) -> anyhow::Result<u8> {
             verified
         })?
     } else {
-        filter.verify(&mut ()).with_context(context)?
+        progress::during("verifying", || filter.verify(&mut ())).with_context(context)?
     };
-    output::text(format_args!("{}: {}: ok: {filter}\n", Name(path), filter.name))?;
+    let name = Escaped(&filter.name);
+    output::text(format_args!("{}: {name}: {}: {filter}\n", Name(path), style::ok()))?;
     output::text(Uses(&filter))?;
     Ok(0)
 }
@@ -102,7 +104,7 @@ impl fmt::Display for Uses<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Extension { verified, .. } = self.0;
         for (name, map) in self.0.map_names().zip(verified.maps()) {
-            let kind = kind_name(map.kind);
+            let (name, kind) = (Escaped(name), kind_name(map.kind));
             writeln!(
                 f,
                 "  map {name}: {kind}, {} entries, keys of {} bytes, values of {}",

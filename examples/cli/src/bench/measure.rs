@@ -6,6 +6,8 @@ use std::time::{Duration, Instant};
 
 use seccomp_runtime::SeccompData;
 
+use crate::progress::Steps;
+
 /// Something whose time is taken: some decisions, one after the other.
 pub struct Probe<'p> {
     decisions: usize,
@@ -70,11 +72,13 @@ impl Effort {
         let start = Instant::now();
         let mut samples = vec![Vec::new(); count];
         let mut round = 0;
+        let mut progress = Steps::of_part("measuring", self.total);
         while round < Self::ROUNDS || start.elapsed() < self.total {
             for index in (0..count).map(|index| (index + round) % count) {
                 samples[index].push(measure(index));
             }
             round += 1;
+            progress.at(|| start.elapsed().as_millis() as u64);
         }
         Samples(samples)
     }

@@ -30,7 +30,7 @@ use crate::engine::Engine;
 use crate::extension::Extension;
 use crate::filter::{self, Filter, Name};
 use crate::profile_args::ProfileArgs;
-use crate::{output, run};
+use crate::{output, progress, run};
 use grid::Grid;
 use measure::{Effort, Probe};
 
@@ -77,6 +77,8 @@ pub fn run(args: &BenchArgs) -> anyhow::Result<ExitCode> {
                 Filter::Extension(filter) => extensions.push((path, filter)),
             }
         }
+        let hosts = if inputs.is_empty() { 0 } else { 1 };
+        progress::parts(2 * inputs.len() + hosts + extensions.len());
         if !inputs.is_empty() {
             output::text(install::Table::measure(&inputs, effort)?)?;
             measured(&inputs, effort)?;
@@ -107,6 +109,10 @@ fn shipped(args: &BenchArgs, effort: Effort) -> anyhow::Result<()> {
     if let Some(folder) = args.plot.as_deref().filter(|folder| !folder.is_dir()) {
         anyhow::bail!("{}: not a folder", folder.display());
     }
+
+    /// What is measured besides a grid for each input.
+    const OTHERS: usize = 10;
+    progress::parts(inputs.len() + OTHERS);
 
     // First, while little memory has been given back that filters could be put into.
     output::text(install::Table::measure(&inputs[..4], effort)?)?;

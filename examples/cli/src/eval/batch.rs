@@ -1,6 +1,7 @@
 //! `--batch`: many calls, one a line.
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::fs;
+use std::io::{self, BufRead, BufReader, IsTerminal, Read, Write};
 use std::path::Path;
 
 use anyhow::{Context, anyhow, ensure};
@@ -10,8 +11,12 @@ use super::engines::Engines;
 use crate::filter::{self, Name};
 use crate::number::{self, NumberError};
 use crate::output;
+use crate::progress::Steps;
 
 const FORMAT: &str = "arch nr ip a0 a1 a2 a3 a4 a5";
+
+/// After as many lines it is looked at whether a bar is to be drawn.
+const LINES: u64 = 4096;
 
 /// More than any call takes, so that a file without lines ends soon.
 const MAX_LINE: u64 = 1024;
@@ -20,8 +25,12 @@ const MAX_LINE: u64 = 1024;
 pub fn run(engines: &Engines, path: &Path) -> anyhow::Result<()> {
     let name = || Name(path).to_string();
     let mut calls = BufReader::with_capacity(1 << 16, filter::open(path).with_context(name)?);
+    // Where answers go to the terminal, they are what shows that it goes on.
+    let len = fs::metadata(path).ok().filter(|of| of.is_file() && !io::stdout().is_terminal());
+    let mut progress = len.map(|of| Steps::of_bytes("deciding".into(), of.len()));
     output::with_stdout(|out| {
         let mut line = Vec::new();
+        let mut read = 0;
         for number in 1_u64.. {
             if calls.buffer().is_empty() {
                 // The next read may wait for someone who waits for these answers.
@@ -31,6 +40,10 @@ pub fn run(engines: &Engines, path: &Path) -> anyhow::Result<()> {
             calls.by_ref().take(MAX_LINE).read_until(b'\n', &mut line).with_context(name)?;
             if line.is_empty() {
                 break;
+            }
+            read += line.len() as u64;
+            if let Some(progress) = progress.as_mut().filter(|_| number % LINES == 0) {
+                progress.at(|| read);
             }
             let data = call(&line).with_context(|| format!("{}: line {number}", name()))?;
             let (value, _) = engines.decide(&data)?;

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::style::{self, Escaped};
+
 use super::{CallShown, Explained, Explanation, RuleShown};
 
 /// As many names of a rule are shown.
@@ -14,9 +16,9 @@ impl fmt::Display for Explanation {
         for filter in filters {
             writeln!(f, "\n{filter}")?;
         }
-        let from = filters.get(*winner).map_or("", |filter| filter.file.as_str());
-        if filters.len() > 1 {
-            writeln!(f, "\n{value} {decision} from {from}: {reason}")?;
+        if let Some(filter) = filters.get(*winner).filter(|_| filters.len() > 1) {
+            let decision = style::decision(filter.number, format!("{value} {decision}"));
+            writeln!(f, "\n{decision} from {}: {reason}", filter.file)?;
         }
         Ok(())
     }
@@ -36,10 +38,12 @@ impl fmt::Display for CallShown {
 
 impl fmt::Display for Explained {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { file, kind, value, decision, steps, rule, planned, asked, .. } = self;
-        write!(f, "{file} ({kind}): {value} {decision}")?;
+        let Self { file, kind, value, decision, steps, rule, planned, asked, number } = self;
+        let decision = style::decision(*number, format!("{value} {decision}"));
+        write!(f, "{file} ({kind}): {decision}")?;
         if let Some(RuleShown { names, condition, words, .. }) = rule {
             write!(f, "\n  {words}")?;
+            let names: Vec<_> = names.iter().map(|name| Escaped(name).to_string()).collect();
             if let Some((shown, more @ [_, ..])) = names.split_at_checked(MAX_NAMES) {
                 write!(f, ": {} and {} more", shown.join(" "), more.len())?;
             } else if !names.is_empty() {

@@ -37,7 +37,7 @@ pub enum Field {
 
 impl Field {
     /// The field that a word is of, and whether it is the high half.
-    fn of(word: u8) -> (Self, bool) {
+    pub(crate) fn of(word: u8) -> (Self, bool) {
         match word {
             0 => (Self::Nr, false),
             1 => (Self::Arch, false),
@@ -46,7 +46,7 @@ impl Field {
         }
     }
 
-    fn is_wide(self) -> bool {
+    pub(crate) fn is_wide(self) -> bool {
         !matches!(self, Self::Nr | Self::Arch)
     }
 
@@ -321,7 +321,6 @@ impl fmt::Display for Atom<'_> {
             (_, true) => (u64::MAX, 0),
             (_, false) => (LOW, 0),
         };
-        let number = |value| Number { value, of: *field };
         field.fmt(f)?;
         if shift != 0 {
             write!(f, " >> {shift}")?;
@@ -333,6 +332,24 @@ impl fmt::Display for Atom<'_> {
         let set = ranges
             .iter()
             .fold(Set::range(1, 0), |set, (first, last)| set.or(&Set::range(first >> shift, last >> shift)));
+        Within { set: &set, max, counts: *field == Field::Nr }.fmt(f)
+    }
+}
+
+/// Where a number up to `max` is, to stand behind what the number is.
+pub struct Within<'s> {
+    /// Where it is.
+    pub set: &'s Set,
+    /// The highest that it can be; for bits under a mask the mask.
+    pub max: u64,
+    /// Whether it counts something, as the numbers of system calls do. Others are bits.
+    pub counts: bool,
+}
+
+impl fmt::Display for Within<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { set, max, counts } = *self;
+        let number = |value| Number { value, counts };
         let rest = set.not(max.max(set.ranges().last().map_or(0, |last| last.1)));
         if let Some(value) = set.single().filter(|value| *value == 0 || !max.is_power_of_two()) {
             return write!(f, " == {}", number(value));
@@ -364,25 +381,25 @@ impl fmt::Display for Atom<'_> {
             }
             f.write_str("}")
         };
-        if count(&rest) < FEW.min(count(&set)) {
+        if count(&rest) < FEW.min(count(set)) {
             f.write_str(" not in {")?;
             return list(f, &rest);
         }
         f.write_str(" in {")?;
-        list(f, &set)
+        list(f, set)
     }
 }
 
-/// A number in the base that reads best: system calls are counted, arguments are bits.
+/// A number in the base that reads best.
 struct Number {
     value: u64,
-    of: Field,
+    counts: bool,
 }
 
 impl fmt::Display for Number {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { value, of } = *self;
-        let decimal = if of == Field::Nr { 10_000 } else { 10 };
+        let Self { value, counts } = *self;
+        let decimal = if counts { 10_000 } else { 10 };
         if value < decimal { write!(f, "{value}") } else { write!(f, "{value:#x}") }
     }
 }

@@ -3,6 +3,9 @@
 use std::collections::HashMap;
 
 use cbpf_translator::cbpf::AluOp;
+use seccomp_runtime::SeccompData;
+
+use super::condition::Field;
 
 /// Names an expression; equal ones have one name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -10,7 +13,7 @@ pub struct Id(u32);
 
 /// What an expression is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) enum Node {
+pub(crate) enum Node {
     Constant(u32),
     /// The word of `seccomp_data` of this index.
     Word(u8),
@@ -19,7 +22,7 @@ pub(super) enum Node {
 
 /// An operation on 32 bits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) enum Op {
+pub(crate) enum Op {
     /// Not with a divisor of 0.
     Alu(AluOp),
     /// 1 if the first is greater, else 0.
@@ -55,6 +58,22 @@ pub fn alu(op: AluOp, a: u32, b: u32) -> Option<u32> {
     })
 }
 
+/// The sign of an operation.
+pub const fn sign(op: AluOp) -> &'static str {
+    match op {
+        AluOp::Add => "+",
+        AluOp::Sub => "-",
+        AluOp::Mul => "*",
+        AluOp::Div => "/",
+        AluOp::Or => "|",
+        AluOp::And => "&",
+        AluOp::Lsh => "<<",
+        AluOp::Rsh => ">>",
+        AluOp::Mod => "%",
+        AluOp::Xor => "^",
+    }
+}
+
 /// Expressions, each once. One is made of those before it.
 #[derive(Debug, Default)]
 pub struct Exprs {
@@ -76,7 +95,7 @@ impl Exprs {
         self.add(Node::Word(index), 1 << index)
     }
 
-    pub(super) fn op(&mut self, op: Op, a: Id, b: Id) -> Id {
+    pub(crate) fn op(&mut self, op: Op, a: Id, b: Id) -> Id {
         match (op, self.node(a), self.node(b)) {
             (_, Node::Constant(a), Node::Constant(b)) => self.constant(op.apply(a, b)),
             (Op::Alu(AluOp::And | AluOp::Mul), _, Node::Constant(0)) => b,
@@ -117,12 +136,12 @@ impl Exprs {
         })
     }
 
-    pub(super) fn node(&self, id: Id) -> Node {
+    pub(crate) fn node(&self, id: Id) -> Node {
         self.nodes[id.0 as usize]
     }
 
     /// The words that it depends on, a bit for each.
-    pub(super) fn words(&self, id: Id) -> u16 {
+    pub(crate) fn words(&self, id: Id) -> u16 {
         self.words[id.0 as usize]
     }
 
@@ -134,9 +153,64 @@ impl Exprs {
         }
     }
 
+    /// Its value on a call.
+    pub fn value(&self, id: Id, data: &SeccompData) -> u32 {
+        match self.node(id) {
+            Node::Constant(value) => value,
+            Node::Word(index) => data.word(u32::from(index) * 4).unwrap_or(0),
+            Node::Op(op, a, b) => op.apply(self.value(a, data), self.value(b, data)),
+        }
+    }
+
+    /// The bits that it can have.
+    pub fn mask(&self, id: Id) -> u32 {
+        match self.node(id) {
+            Node::Constant(value) => value,
+            Node::Op(Op::Gt | Op::Ge, ..) => 1,
+            Node::Op(Op::Alu(AluOp::And), _, b) => self.known(b).unwrap_or(u32::MAX),
+            _ => u32::MAX,
+        }
+    }
+
+    /// It in fields of the call. It has to have few parts.
+    pub fn text(&self, id: Id) -> String {
+        match self.node(id) {
+            Node::Constant(value @ ..10) => value.to_string(),
+            Node::Constant(value) => format!("{value:#x}"),
+            Node::Word(index) => match Field::of(index) {
+                (field, _) if !field.is_wide() => field.to_string(),
+                (field, false) => format!("{field} & 0xffffffff"),
+                (field, true) => format!("{field} >> 32"),
+            },
+            Node::Op(Op::Alu(AluOp::And), a, b) if matches!(self.node(a), Node::Word(_)) => {
+                let mask = self.operand(b);
+                match (self.node(a), self.known(b)) {
+                    (Node::Word(index), Some(_)) if Field::of(index).1 => {
+                        format!("{} & {mask}", self.text(a))
+                    }
+                    (Node::Word(index), Some(_)) => format!("{} & {mask}", Field::of(index).0),
+                    _ => format!("{} & {mask}", self.operand(a)),
+                }
+            }
+            Node::Op(op, a, b) => {
+                let sign = match op {
+                    Op::Alu(op) => sign(op),
+                    Op::Gt => ">",
+                    Op::Ge => ">=",
+                };
+                format!("{} {sign} {}", self.operand(a), self.operand(b))
+            }
+        }
+    }
+
+    fn operand(&self, id: Id) -> String {
+        let text = self.text(id);
+        if text.contains(' ') { format!("({text})") } else { text }
+    }
+
     /// All expressions that these are made of, themselves too, each behind its parts; `None` if they are more
     /// than `most`.
-    pub(super) fn parts(&self, ids: impl IntoIterator<Item = Id>, most: usize) -> Option<Vec<Id>> {
+    pub(crate) fn parts(&self, ids: impl IntoIterator<Item = Id>, most: usize) -> Option<Vec<Id>> {
         let mut parts: Vec<Id> = Vec::new();
         let mut open: Vec<Id> = ids.into_iter().collect();
         while let Some(id) = open.pop() {

@@ -78,7 +78,12 @@ impl Set {
 
     /// What is in one of them.
     pub fn or(&self, other: &Self) -> Self {
-        let mut all: Vec<_> = self.ranges.iter().chain(&other.ranges).copied().collect();
+        Self::union(self.ranges.iter().chain(&other.ranges).copied().collect())
+    }
+
+    /// What is in one of these intervals, which may be empty.
+    pub fn union(mut all: Vec<(u64, u64)>) -> Self {
+        all.retain(|(first, last)| first <= last);
         all.sort_unstable();
         let mut ranges: Vec<(u64, u64)> = Vec::new();
         for (first, last) in all {

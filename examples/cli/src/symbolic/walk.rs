@@ -175,7 +175,7 @@ impl Path {
 }
 
 /// What a comparison asks: whether an expression is in a set.
-fn comparison(exprs: &mut Exprs, cond: Cond, a: Id, b: Id) -> (Id, Set) {
+pub(crate) fn comparison(exprs: &mut Exprs, cond: Cond, a: Id, b: Id) -> (Id, Set) {
     let (known_a, known_b) = (exprs.known(a).map(u64::from), exprs.known(b).map(u64::from));
     match (cond, known_a, known_b) {
         (Cond::Eq, _, Some(b)) => (a, Set::of(b)),

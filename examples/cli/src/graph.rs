@@ -1,0 +1,86 @@
+//! `graph`: a picture of a filter's control flow.
+
+mod chart;
+mod dot;
+mod json;
+mod layout;
+mod svg;
+mod words;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::bail;
+use clap::ValueEnum;
+use seccomp_kernel::Arch;
+use seccomp_rbpf::flow::Flow;
+
+use crate::filter::{self, Filter, Name};
+use crate::profile_args::ProfileArgs;
+use crate::{arch, output};
+use chart::Chart;
+use words::Words;
+
+/// Draw the control flow of a filter
+///
+/// Tests are said in fields of the call, and tests of one field that follow one another are drawn as one, with the calls
+/// that go each way. docs/graph.md says how to read it.
+///
+/// Numbers have the names of the architecture that the filter has asked for; before it has, those of --arch.
+#[derive(clap::Args)]
+#[command(after_help = "\
+Examples:
+  seccomp-rbpf graph profile.json -o profile.svg
+  seccomp-rbpf graph deny.bpfasm --format dot | dot -Tpdf > deny.pdf")]
+pub struct GraphArgs {
+    /// Raw sock_filter bytes, assembler text or a profile; - is standard input
+    filter: PathBuf,
+    /// What to write
+    #[arg(long, value_enum, default_value_t = Format::Svg)]
+    format: Format,
+    /// Write to this file rather than to standard output
+    #[arg(short, long, value_name = "FILE")]
+    output: Option<PathBuf>,
+    /// Print blocks and edges as JSON; docs/graph.md has its shape
+    #[arg(long, conflicts_with_all = ["format", "output"])]
+    json: bool,
+    /// Whose numbers the names of system calls have
+    #[arg(long, value_parser = arch::parser(), default_value = arch::DEFAULT)]
+    arch: Arch,
+    #[command(flatten)]
+    profile: ProfileArgs,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Format {
+    /// A picture that browsers show
+    Svg,
+    /// A graph in graphviz's language
+    Dot,
+}
+
+pub fn run(args: &GraphArgs) -> anyhow::Result<ExitCode> {
+    let name = Name(&args.filter).to_string();
+    let program = match filter::load_any(&args.filter, args.arch, &args.profile)? {
+        Filter::Classic(program) => program,
+        Filter::Extension(_) => bail!("{name}: graph draws classic filters and profiles only"),
+    };
+    let flow = Flow::of(&program);
+    let words = Words::of(&flow, args.arch);
+    if args.json {
+        let json = json::of(&flow, &words, args.arch);
+        output::text(format_args!("{}\n", serde_json::to_string_pretty(&json)?))?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let title = args.filter.file_name().map_or(name, |name| name.to_string_lossy().into_owned());
+    let chart = Chart::of(&flow, &words, title, program.insns().len());
+    let drawn = match args.format {
+        Format::Svg => svg::draw(chart),
+        Format::Dot => dot::write(&chart),
+    };
+    match &args.output {
+        Some(path) => output::file(path, drawn.as_bytes())?,
+        None => output::text(drawn)?,
+    }
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,145 @@
+//! What a terminal gets and nothing else does: colours, and bars for what lasts.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::{fs, str};
+
+use tempfile::TempDir;
+
+fn case(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/cases").join(name)
+}
+
+/// The command without what the environment says of colours.
+fn plain(program: &str) -> Command {
+    let mut command = Command::new(program);
+    for name in ["NO_COLOR", "CLICOLOR", "CLICOLOR_FORCE"] {
+        command.env_remove(name);
+    }
+    command.env("TERM", "xterm-256color").stdin(Stdio::null());
+    command
+}
+
+fn piped(arguments: &[&str], variable: Option<&str>) -> Output {
+    let mut command = plain(env!("CARGO_BIN_EXE_seccomp-rbpf"));
+    command.args(arguments).envs(variable.map(|name| (name, "1"))).output().unwrap()
+}
+
+/// What a terminal shows of a command, with what the shell makes of `redirected`.
+fn on_terminal(arguments: &[&str], redirected: &str, variable: Option<&str>) -> String {
+    let quoted: Vec<_> = arguments.iter().map(|word| format!("'{}'", word.replace('\'', "'\\''"))).collect();
+    let line = format!("exec {} {} {redirected}", env!("CARGO_BIN_EXE_seccomp-rbpf"), quoted.join(" "));
+    let mut script = plain("script");
+    script.args(["-q", "-c", &line, "/dev/null"]).envs(variable.map(|name| (name, "1")));
+    let output = script.output().expect("script, of bsdutils");
+    // A terminal begins each line anew.
+    String::from_utf8(output.stdout).unwrap().replace("\r\n", "\n")
+}
+
+/// Without colours and weights.
+fn stripped(text: &str) -> String {
+    let mut parts = text.split("\x1b[");
+    let mut all = parts.next().unwrap().to_owned();
+    for part in parts {
+        let (style, rest) = part.split_once('m').expect("a style ends");
+        assert!(style.chars().all(|c| c.is_ascii_digit() || c == ';'), "{style:?} is no style");
+        all.push_str(rest);
+    }
+    all
+}
+
+#[test]
+fn terminals_get_colours_and_nothing_else_does() {
+    let [deny, kill] = ["deny-mkdir.bpfasm", "kill-socket.bpfasm"].map(case);
+    let (deny, kill) = (deny.to_str().unwrap(), kill.to_str().unwrap());
+    let commands: [&[&str]; 7] = [
+        &["check", deny, kill],
+        &["table", deny],
+        &["diff", deny, kill],
+        &["plan", deny, "--nr", "mkdir"],
+        &["eval", deny, "--nr", "mkdir"],
+        &["explain", deny, kill, "--nr", "mkdir"],
+        &["check", "/nowhere"],
+    ];
+    for arguments in commands {
+        let Output { stdout, stderr, .. } = piped(arguments, None);
+        let text = String::from_utf8([stdout, stderr].concat()).unwrap();
+        assert!(!text.contains('\x1b'), "{text:?}");
+
+        let shown = on_terminal(arguments, "", None);
+        assert!(shown.contains("\x1b["), "{shown:?}");
+        assert_eq!(stripped(&shown), text);
+        assert_eq!(on_terminal(arguments, "", Some("NO_COLOR")), text);
+
+        let Output { stdout, stderr, .. } = piped(arguments, Some("CLICOLOR_FORCE"));
+        assert_eq!(String::from_utf8([stdout, stderr].concat()).unwrap(), shown);
+    }
+    for arguments in [&["table", deny, "--json"], &["diff", deny, "--json"], &["graph", deny, "--json"]] {
+        let arguments =
+            if arguments[0] == "diff" { vec!["diff", deny, kill, "--json"] } else { arguments.to_vec() };
+        let shown = on_terminal(&arguments, "", None);
+        assert_eq!(shown.as_bytes(), piped(&arguments, None).stdout);
+        assert_eq!(piped(&arguments, Some("CLICOLOR_FORCE")).stdout, shown.as_bytes());
+    }
+}
+
+#[test]
+fn names_say_nothing_to_a_terminal() {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("a\x1b]0;title\x07\x1b[31mb.bpfasm");
+    fs::copy(case("deny-mkdir.bpfasm"), &path).unwrap();
+    let (path, other) = (path.to_str().unwrap(), case("kill-socket.bpfasm"));
+    let other = other.to_str().unwrap();
+    let commands: [&[&str]; 5] = [
+        &["check", path, path],
+        &["diff", path, other],
+        &["eval", path, other, "--nr", "mkdir"],
+        &["explain", path, other, "--nr", "mkdir"],
+        &["table", path],
+    ];
+    for arguments in commands {
+        let shown = piped(arguments, None).stdout;
+        let shown = str::from_utf8(&shown).unwrap();
+        assert!(!shown.contains(|c: char| c.is_control() && c != '\n'), "{shown:?}");
+        assert!(
+            arguments[0] == "table" || shown.contains("a\\u{1b}]0;title\\u{7}\\u{1b}[31mb.bpfasm"),
+            "{shown:?}"
+        );
+    }
+}
+
+/// A profile's names are text of somebody else's too.
+#[test]
+fn rules_say_nothing_to_a_terminal() {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("profile.json");
+    let profile = r#"{"defaultAction": "SCMP_ACT_ERRNO", "syscalls":
+        [{"names": ["mkdir", "\u001b[31mx"], "action": "SCMP_ACT_ALLOW"}]}"#;
+    fs::write(&path, profile).unwrap();
+    let shown = piped(&["explain", path.to_str().unwrap(), "--nr", "mkdir"], None).stdout;
+    let shown = String::from_utf8(shown).unwrap();
+    assert!(shown.contains("mkdir \\u{1b}[31mx") && !shown.contains('\x1b'), "{shown}");
+}
+
+#[test]
+fn a_bar_appears_after_a_second_and_goes() {
+    let arguments = ["bench", "--quick"];
+    let shown = on_terminal(&arguments, "> /dev/null", None);
+    assert!(shown.contains("measuring, "), "{shown:?}");
+    // The last that is done to the line is to empty it.
+    let end = shown.rsplit_once("measuring, ").unwrap().1;
+    assert!(end.contains("\x1b[2K") || end.contains("\x1b[K"), "{end:?}");
+    let after = end.rsplit_once('K').unwrap().1;
+    assert!(after.trim().is_empty(), "{after:?}");
+
+    let Output { stderr, status, .. } = piped(&arguments, None);
+    assert!(status.success() && stderr.is_empty(), "{:?}", String::from_utf8(stderr));
+}
+
+#[test]
+fn what_is_done_at_once_has_no_bar() {
+    let deny = case("deny-mkdir.bpfasm");
+    for command in ["table", "plan"] {
+        assert_eq!(on_terminal(&[command, deny.to_str().unwrap()], "> /dev/null", None), "");
+    }
+}
