@@ -12,6 +12,8 @@ use super::names::ArchName;
 /// Where a profile does not show how its lists are laid out, an element is this far in.
 const INDENT: &str = "  ";
 
+const ALLOW: &str = "\"SCMP_ACT_ALLOW\"";
+
 /// Adds `arch` to the architectures of a profile for machines of the architecture `native`.
 ///
 /// # Errors
@@ -24,9 +26,12 @@ pub fn add_arch(json: &str, native: Arch, arch: Arch) -> anyhow::Result<String> 
         let mut list = List::parse(map)?;
         for element in &mut list.elements {
             let machine = self::fields(element)?.get("architecture").copied().context("archMap")?;
-            let machine: String = serde_json::from_str(machine)?;
-            if matches!(ArchName::parse(&machine), Some(ArchName::Known(machine)) if machine == native) {
-                let text = with_list(element, "subArchitectures", |subs| subs.elements.push(name(arch)))?;
+            if matches!(ArchName::parse(&string(machine)?), Some(ArchName::Known(machine)) if machine == native)
+            {
+                let text = with_list(element, "subArchitectures", |subs| {
+                    subs.elements.push(name(arch));
+                    Ok(())
+                })?;
                 *element = text.into();
                 return Ok(replaced(json, map, &list.text()));
             }
@@ -40,11 +45,13 @@ pub fn add_arch(json: &str, native: Arch, arch: Arch) -> anyhow::Result<String> 
             list.elements.push(name(native));
         }
         list.elements.push(name(arch));
+        Ok(())
     })
 }
 
 /// Allows the system calls `names`, whatever their arguments and whatever other rules say of them: the first rule is
-/// for all calls of its names, and counts before every other.
+/// for all calls of its names, and counts before every other. Rules that say another thing than ALLOW lose the names,
+/// and go where they have no other.
 ///
 /// # Errors
 ///
@@ -53,22 +60,47 @@ pub fn allow(json: &str, names: &BTreeSet<&str>) -> anyhow::Result<String> {
     if names.is_empty() {
         return Ok(json.into());
     }
-    let mut result = Ok(());
-    let text = with_list(json, "syscalls", |list| {
-        result = match list.elements.first().map(|first| with_names(first, names)).transpose() {
-            Ok(Some(Some(first))) => {
-                list.elements[0] = first.into();
-                Ok(())
-            }
-            Ok(_) => {
-                let rule = list.rule(names);
-                list.elements.insert(0, rule.into());
-                Ok(())
-            }
-            Err(error) => Err(error),
-        };
-    })?;
-    result.map(|()| text)
+    with_list(json, "syscalls", |list| {
+        let mut rules = Vec::new();
+        for rule in &list.elements {
+            rules.extend(without_names(rule, names)?);
+        }
+        list.elements = rules;
+        let plain = list.elements.first().map(|first| with_names(first, names)).transpose()?;
+        match plain.flatten() {
+            Some(first) => list.elements[0] = first.into(),
+            None => list.elements.insert(0, list.rule(names).into()),
+        }
+        Ok(())
+    })
+}
+
+/// A rule that says nothing but ALLOW of these calls; none if it has no others.
+fn without_names<'t>(rule: &Cow<'t, str>, names: &BTreeSet<&str>) -> anyhow::Result<Option<Cow<'t, str>>> {
+    let fields = fields(rule)?;
+    let is_named = |name: &str| Ok::<_, anyhow::Error>(names.contains(string(name)?.as_str()));
+    let has = |key| fields.get(key).copied().filter(|value| !is_empty(value));
+    if fields.get("action") == Some(&ALLOW) {
+        return Ok(Some(rule.clone()));
+    }
+    if let Some(name) = has("name") {
+        return Ok((!is_named(name)?).then(|| rule.clone()));
+    }
+    let Some(list) = has("names") else { return Ok(Some(rule.clone())) };
+    let mut list = List::parse(list)?;
+    let before = list.elements.len();
+    let mut others = Vec::new();
+    for name in list.elements {
+        if !is_named(&name)? {
+            others.push(name);
+        }
+    }
+    list.elements = others;
+    Ok(match list.elements.len() {
+        0 => None,
+        len if len == before => Some(rule.clone()),
+        _ => Some(replaced(rule, fields["names"], &list.text()).into()),
+    })
 }
 
 /// A rule with more names, if it allows its calls without any condition.
@@ -76,16 +108,13 @@ fn with_names(rule: &str, names: &BTreeSet<&str>) -> anyhow::Result<Option<Strin
     let fields = fields(rule)?;
     let is_plain = fields.iter().all(|(key, value)| match key.as_str() {
         "names" => true,
-        "action" => *value == "\"SCMP_ACT_ALLOW\"",
+        "action" => *value == ALLOW,
         _ => is_empty(value),
     });
     if !is_plain || !fields.contains_key("names") {
         return Ok(None);
     }
-    let mut result = Ok(());
-    let text =
-        with_list(rule, "names", |list| result = names.iter().try_for_each(|name| list.sort_in(name)))?;
-    result.map(|()| Some(text))
+    with_list(rule, "names", |list| names.iter().try_for_each(|name| list.sort_in(name))).map(Some)
 }
 
 /// Whether a value says nothing.
@@ -94,7 +123,11 @@ fn is_empty(value: &str) -> bool {
 }
 
 /// The text of an object with its list `key` changed; a list that is not there comes behind all that is.
-fn with_list(object: &str, key: &str, change: impl FnOnce(&mut List)) -> anyhow::Result<String> {
+fn with_list(
+    object: &str,
+    key: &str,
+    change: impl FnOnce(&mut List) -> anyhow::Result<()>,
+) -> anyhow::Result<String> {
     let fields = fields(object)?;
     let list = fields.get(key).filter(|list| **list != "null");
     let lines = object.contains('\n').then(|| {
@@ -109,7 +142,7 @@ fn with_list(object: &str, key: &str, change: impl FnOnce(&mut List)) -> anyhow:
     if list.elements.is_empty() {
         list.lay_out(lines);
     }
-    change(&mut list);
+    change(&mut list)?;
     let text = list.text();
     if let Some(old) = fields.get(key) {
         return Ok(replaced(object, old, &text));
@@ -117,6 +150,10 @@ fn with_list(object: &str, key: &str, change: impl FnOnce(&mut List)) -> anyhow:
     let end = fields.values().map(|value| place(object, value) + value.len()).max().context("no field")?;
     let space = lines.map_or(" ".into(), |indent| format!("\n{indent}"));
     Ok(format!("{},{space}\"{key}\": {text}{}", &object[..end], &object[end..]))
+}
+
+fn string(text: &str) -> anyhow::Result<String> {
+    Ok(serde_json::from_str(text)?)
 }
 
 /// The fields of an object, with their values as they were written.
@@ -207,8 +244,8 @@ impl<'t> List<'t> {
 
     /// Adds a name before the first that is greater, unless it is there.
     fn sort_in(&mut self, name: &str) -> anyhow::Result<()> {
-        let others: Vec<String> =
-            self.elements.iter().map(|other| serde_json::from_str(other)).collect::<Result<_, _>>()?;
+        let others: Vec<_> =
+            self.elements.iter().map(|other| string(other)).collect::<anyhow::Result<_>>()?;
         if !others.iter().any(|other| other == name) {
             let index = others.iter().position(|other| other.as_str() > name).unwrap_or(others.len());
             self.elements.insert(index, format!("\"{name}\"").into());
@@ -263,6 +300,20 @@ mod tests {
             "{\n\t\t\t\"names\": [\n\t\t\t\t\"read\"\n\t\t\t],\n\t\t\t\"action\": \"SCMP_ACT_ALLOW\"\n\t\t}";
         let expected = tabs.replace("{\"name\"", &format!("{rule},\n\t\t{{\"name\""));
         assert_eq!(allowed(tabs, &["read"]), expected);
+    }
+
+    #[test]
+    fn other_rules_lose_the_names() {
+        let json = |rules: &str| format!("{{\"defaultAction\": \"SCMP_ACT_KILL\", \"syscalls\": [{rules}]}}");
+        let allow = r#"{"names": ["clone"], "action": "SCMP_ACT_ALLOW", "args": [{"index": 0}]}"#;
+        let rules = |names: &str| format!(r#"{allow}, {{"names": [{names}], "action": "SCMP_ACT_TRAP"}}"#);
+        let gone =
+            r#"{"name": "read", "action": "SCMP_ACT_ERRNO"}, {"names": ["clone"], "action": "SCMP_ACT_LOG"}"#;
+        let new = r#"{"names": ["clone", "read"], "action": "SCMP_ACT_ALLOW"}"#;
+        assert_eq!(
+            allowed(&json(&format!("{gone}, {}", rules(r#""read","a","clone","b""#))), &["clone", "read"]),
+            json(&format!("{new}, {}", rules(r#""a","b""#)))
+        );
     }
 
     #[test]

@@ -186,7 +186,7 @@ impl Seen {
     ///
     /// # Errors
     ///
-    /// The old profile contradicts itself on an architecture that was seen.
+    /// The old profile contradicts itself on an architecture that was seen, or cannot allow what was.
     pub fn finish(self) -> anyhow::Result<Option<String>> {
         let old = self.old.as_deref().map_or("the profile".into(), |old| Name(old).to_string());
         if let Some(error) = self.error {
@@ -215,7 +215,12 @@ impl Seen {
                 "{old}: {name} is allowed now whatever its arguments, where {rules} said otherwise"
             ));
         }
-        edit::allow(&self.json, &self.added).map(Some)
+        let json = edit::allow(&self.json, &self.added)?;
+        // A rule of socketcall(2) can contradict one of socket(2).
+        self.options
+            .resolve(json.as_bytes(), NATIVE)
+            .with_context(|| format!("{old}, with what was seen"))?;
+        Ok(Some(json))
     }
 
     /// The rules that say something of a call, in words.
@@ -227,5 +232,91 @@ impl Seen {
         let rules: BTreeSet<_> = rules.flatten().map(|alternative| alternative.rule).collect();
         let rules: Vec<_> = rules.iter().map(|rule| format!("syscalls[{rule}]")).collect();
         (!rules.is_empty()).then(|| rules.join(", "))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use rand::Rng;
+    use seccomp_rbpf::profile::Profile;
+    use seccomp_tests::generate;
+    use seccomp_tests::profiles::{self, Asked, Libseccomp, Names};
+    use tempfile::TempDir;
+
+    use super::*;
+
+    const ASKED: Asked<'static> = Asked { arch: "amd64", caps: &[], kernel: (6, 1) };
+
+    fn decide(meaning: &Meaning, call: &SeccompData) -> Action {
+        Action::of(meaning.decide(call).0)
+    }
+
+    /// What was seen is allowed on top of generated profiles, what is not about it is decided as before, and seen
+    /// again it changes nothing.
+    #[test]
+    fn profiles_get_what_was_seen_and_keep_the_rest() {
+        let mut rng = generate::seeded();
+        let names = Names::of(&[Arch::X86_64, Arch::I386], &Libseccomp::new());
+        let folder = TempDir::new().unwrap();
+        let path = folder.path().join("old.json");
+        let mut merged = 0;
+        for _ in 0..300 {
+            let profile = profiles::profile(&mut rng, &names);
+            let json = serde_json::to_string_pretty(&profile).unwrap();
+            let options = ProfileArgs::default();
+            fs::write(&path, &json).unwrap();
+            let (Ok(before), Ok(mut seen)) =
+                (options.resolve(json.as_bytes(), NATIVE), Seen::on_top_of(&path, options.clone()))
+            else {
+                continue;
+            };
+            let rules = profiles::rules(&profile, ASKED);
+            let calls: Vec<_> = [Arch::X86_64, Arch::I386, Arch::X32]
+                .into_iter()
+                .flat_map(|arch| profiles::calls(arch, &rules, &mut rng))
+                .collect();
+            let mut made = Vec::new();
+            for _ in 0..rng.random_range(1..30) {
+                let call = calls[rng.random_range(0..calls.len())];
+                if call.arch == NATIVE.audit_arch() || rng.random_bool(0.3) {
+                    made.push(call);
+                }
+            }
+            seen.started();
+            made.iter().for_each(|call| seen.call(call));
+            let added = seen.added.clone();
+            // A new architecture, or a name of two ways to make a call, can contradict what is there.
+            let Ok(Some(text)) = seen.finish() else { continue };
+            merged += 1;
+            Profile::parse(text.as_bytes()).unwrap();
+            let after = options.resolve(text.as_bytes(), NATIVE).unwrap();
+            let name = |call: &SeccompData| Arch::of_call(call.arch, call.nr)?.syscall_name(call.nr);
+            for call in made.iter().filter(|call| name(call).is_some()) {
+                let (value, rule) = after.decide(call);
+                let runs = match Action::of(value) {
+                    Action::Allow => true,
+                    Action::Log | Action::Trace | Action::UserNotif => rule.is_some(),
+                    _ => false,
+                };
+                assert!(runs, "{call:?}\n{json}\n{text}");
+            }
+            for call in calls.iter().filter(|call| before.entry_of(call).is_some()) {
+                let is_added = name(call)
+                    .is_some_and(|name| added.contains(name) || matches!(name, "socketcall" | "ipc"));
+                if is_added {
+                    assert!(decide(&before, call) != Action::Allow || decide(&after, call) == Action::Allow);
+                } else {
+                    assert_eq!(after.decide(call).0, before.decide(call).0, "{call:?}\n{json}\n{text}");
+                }
+            }
+            fs::write(&path, &text).unwrap();
+            let mut again = Seen::on_top_of(&path, options).unwrap();
+            again.started();
+            made.iter().for_each(|call| again.call(call));
+            assert_eq!(again.finish().unwrap().unwrap(), text);
+        }
+        assert!(merged > 50, "{merged}");
     }
 }

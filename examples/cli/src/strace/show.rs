@@ -237,7 +237,7 @@ mod tests {
             into.fill_with(|| (at >> 3) as u8);
             at & 1 == 0
         };
-        for _ in 0..200_000 {
+        for _ in 0..50_000 {
             let arch = [Arch::X86_64, Arch::I386, Arch::Aarch64, Arch::Riscv64][rng.random_range(0..4)];
             let nr = rng.random_range(0..470);
             let Some(name) = arch.syscall_name(nr) else { continue };
