@@ -19,5 +19,5 @@ pub use diff::{Difference, Differences, diff};
 pub use expr::{Exprs, Id, alu};
 pub use facts::{Facts, Solved};
 pub use set::Set;
-pub use table::{Decision, decision, others};
+pub use table::{Calls, Decision, Member, agree, decision, others, stacked};
 pub use walk::{Leaf, TooMuch, Work, follow};
