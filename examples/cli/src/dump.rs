@@ -1,27 +1,36 @@
 //! `dump`: the filters that a process runs under.
 
 use std::fmt::Write;
+use std::ops::Range;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context, anyhow, bail, ensure};
-use cbpf_translator::SockFilter;
 use cbpf_translator::disasm::Disassembly;
+use cbpf_translator::{SockFilter, check};
 use clap::ValueEnum;
 use nix::errno::Errno;
 use nix::unistd::Pid;
+use seccomp_kernel::Arch;
 
+use crate::profile_args::ProfileArgs;
 use crate::run::proc::Status;
 use crate::run::sys::Stopped;
-use crate::{filter, output};
+use crate::table::{self, Form, Subject};
+use crate::{arch, filter, output};
 
 /// Show the filters that a process or thread runs under, the oldest first
 ///
 /// The thread is stopped for a moment. Needs the right to trace it, CAP_SYS_ADMIN, and no filter on this command itself.
+///
+/// With --table, show what all of them together decide about each system call, as table does for files.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
   seccomp-rbpf dump 4711
-  seccomp-rbpf dump 4711 --filter 0 --format raw > oldest.bpf")]
+  seccomp-rbpf dump 4711 --filter 0 --format raw > oldest.bpf
+  seccomp-rbpf dump 4711 --table
+  seccomp-rbpf dump 4711 --table --html --compare profile.json -o page.html")]
 pub struct DumpArgs {
     /// Its id
     #[arg(value_name = "PID", value_parser = clap::value_parser!(i32).range(1..))]
@@ -32,6 +41,26 @@ pub struct DumpArgs {
     /// What to print
     #[arg(long, value_enum, default_value_t = Format::Text)]
     format: Format,
+    /// Print what the filters decide about each system call, the strictest of them
+    #[arg(long, conflicts_with = "format")]
+    table: bool,
+    /// The system call entry of the table; a page has all that the filters tell apart, this one first
+    #[arg(long, value_parser = arch::parser(), default_value = arch::DEFAULT, requires = "table")]
+    arch: Arch,
+    /// Print the table as JSON
+    #[arg(long, requires = "table", conflicts_with = "html")]
+    json: bool,
+    /// Print the table as one HTML page
+    #[arg(long, requires = "table")]
+    html: bool,
+    /// Compare with this filter on the page; several stack
+    #[arg(long, value_name = "FILTER", requires = "html")]
+    compare: Vec<PathBuf>,
+    /// Where to write the table, instead of standard output
+    #[arg(short, long, value_name = "FILE", requires = "table")]
+    output: Option<PathBuf>,
+    #[command(flatten)]
+    profile: ProfileArgs,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -57,6 +86,10 @@ pub fn run(args: &DumpArgs) -> anyhow::Result<ExitCode> {
             index..index + 1
         }
     };
+    if args.table {
+        show_table(args, &filters, wanted)?;
+        return Ok(ExitCode::SUCCESS);
+    }
     match args.format {
         Format::Raw => {
             ensure!(wanted.len() == 1, "process {pid} has {count} filters; --filter says which");
@@ -76,6 +109,31 @@ pub fn run(args: &DumpArgs) -> anyhow::Result<ExitCode> {
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Shows what the wanted filters decide together.
+fn show_table(args: &DumpArgs, filters: &[Filter], wanted: Range<usize>) -> anyhow::Result<()> {
+    filter::stdin_once(args.compare.iter().map(PathBuf::as_path))?;
+    let pid = Pid::from_raw(args.pid);
+    let mut name = format!("process {pid}");
+    if let Some(command) = Status::of(pid).name() {
+        // A string takes everything.
+        let _ = write!(name, " ({command})");
+    }
+    if let Some(index) = args.filter {
+        let _ = write!(name, ", filter {index}");
+    }
+    let checked = wanted.map(|index| {
+        let program = check(filters[index].insns.clone()).with_context(|| format!("filter {index}"))?;
+        Ok(filter::Filter::Classic(program))
+    });
+    let name = table::Name { short: name.clone(), long: name };
+    let subject = Subject { name, filters: checked.collect::<anyhow::Result<_>>()? };
+    let other = match args.compare.as_slice() {
+        [] => None,
+        paths => Some(Subject::load(paths, args.arch, &args.profile)?),
+    };
+    table::show(subject, other, args.arch, Form::of(args.json, args.html), args.output.as_deref())
 }
 
 struct Filter {

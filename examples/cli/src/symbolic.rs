@@ -20,6 +20,6 @@ pub use expr::{Exprs, Id, alu, sign};
 pub(crate) use expr::{Node, Op};
 pub use facts::{Facts, Solved};
 pub use set::Set;
-pub use table::{Decision, decision, others};
+pub use table::{Calls, Decision, Member, agree, decision, others, stacked};
 pub(crate) use walk::comparison;
 pub use walk::{Leaf, TooMuch, Work, follow};

@@ -1,109 +1,195 @@
-//! `table`: what a filter decides, system call by system call.
+//! `table`: what filters decide, system call by system call.
+
+mod page;
+mod stack;
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use seccomp_kernel::{Arch, Program};
-use seccomp_rbpf::symbolic::{Condition, Decision, Set, Work, decision, others};
-use seccomp_runtime::{EngineKind, Planned};
+use anstream::adapter::strip_str;
+use anyhow::ensure;
+use seccomp_kernel::Arch;
+use seccomp_rbpf::symbolic::{Condition, Decision, Work};
 use serde_json::{Value, json};
 
-use crate::engine::Engine;
 use crate::filter::{self, Filter};
 use crate::profile_args::ProfileArgs;
 use crate::return_value::{ReturnValue, Words};
-use crate::{arch, output, progress, style};
+use crate::{arch, output, progress, report, style};
+use page::Page;
+pub use stack::Stack;
 
-/// Show what a filter decides about each system call, and on which arguments that depends
+/// Show what filters decide about each system call, and on which arguments that depends
 ///
-/// All paths of the filter are followed. Where they are too many, or compare what cannot be said in a line, it says that
+/// Several filters stack as with eval: the strictest action counts.
+///
+/// All paths of the filters are followed. Where they are too many, or compare what cannot be said in a line, it says that
 /// the decision depends on arguments.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
   seccomp-rbpf table profile.json
-  seccomp-rbpf table deny.bpfasm --arch aarch64 --json")]
+  seccomp-rbpf table deny.bpfasm --arch aarch64 --json
+  seccomp-rbpf table old.json --compare new.json --html -o changes.html")]
 pub struct TableArgs {
-    /// Raw sock_filter bytes, assembler text, a profile or an eBPF object file; - is standard input
-    filter: PathBuf,
-    /// The system call entry
+    /// Raw sock_filter bytes, assembler text, profiles or eBPF object files, the oldest filter first; - is standard input
+    #[arg(value_name = "FILTER", required = true)]
+    filters: Vec<PathBuf>,
+    /// The system call entry; a page has all that the filters tell apart, this one first
     #[arg(long, value_parser = arch::parser(), default_value = arch::DEFAULT)]
     arch: Arch,
     /// Print JSON; docs/explain.md has its shape
-    #[arg(long)]
+    #[arg(long, conflicts_with = "html")]
     json: bool,
+    /// Print one HTML page, with a search, that needs nothing but a browser
+    #[arg(long)]
+    html: bool,
+    /// Compare with this filter on the page; several stack
+    #[arg(long, value_name = "FILTER", requires = "html")]
+    compare: Vec<PathBuf>,
+    /// Where to write, instead of standard output
+    #[arg(short, long, value_name = "FILE")]
+    output: Option<PathBuf>,
     #[command(flatten)]
     profile: ProfileArgs,
 }
 
-/// As much work as one system call may cost.
-const WORK: usize = 1 << 22;
+/// How a table is printed.
+#[derive(Clone, Copy)]
+pub enum Form {
+    Text,
+    Json,
+    Html,
+}
+
+impl Form {
+    pub fn of(json: bool, html: bool) -> Self {
+        match (json, html) {
+            (_, true) => Self::Html,
+            (true, _) => Self::Json,
+            _ => Self::Text,
+        }
+    }
+}
+
+/// What a table is of: filters, the oldest first, and their name.
+pub struct Subject {
+    pub name: Name,
+    pub filters: Vec<Filter>,
+}
+
+/// What filters are called, with and without folders.
+pub struct Name {
+    pub long: String,
+    pub short: String,
+}
+
+impl Subject {
+    /// Filters from files.
+    pub fn load(paths: &[PathBuf], arch: Arch, profile: &ProfileArgs) -> anyhow::Result<Self> {
+        let filters = paths.iter().map(|path| filter::load_any(path, arch, profile));
+        let filters = filters.collect::<anyhow::Result<_>>()?;
+        let joined = |name: fn(&Path) -> &Path| {
+            let names = paths.iter().map(|path| filter::Name(name(path)).to_string());
+            names.collect::<Vec<_>>().join(" + ")
+        };
+        let name = Name {
+            long: joined(|path| path),
+            short: joined(|path| path.file_name().map_or(path, Path::new)),
+        };
+        Ok(Self { name, filters })
+    }
+}
 
 pub fn run(args: &TableArgs) -> anyhow::Result<ExitCode> {
-    let filter = filter::load_any(&args.filter, args.arch, &args.profile)?;
-    let table = progress::during("following all paths", || Table::of(&filter, args.arch))?;
-    if args.json {
-        output::text(format_args!("{}\n", serde_json::to_string_pretty(&table.json())?))?;
-    } else {
-        output::text(&table)?;
-    }
+    filter::stdin_once(args.filters.iter().chain(&args.compare).map(PathBuf::as_path))?;
+    let load = |paths: &[PathBuf]| Subject::load(paths, args.arch, &args.profile);
+    let other = if args.compare.is_empty() { None } else { Some(load(&args.compare)?) };
+    let form = Form::of(args.json, args.html);
+    show(load(&args.filters)?, other, args.arch, form, args.output.as_deref())?;
     Ok(ExitCode::SUCCESS)
 }
 
-/// The system calls of an entry that have names, by their decisions, and all other numbers.
+/// Prints a table, or a page that compares with another.
+pub fn show(
+    subject: Subject,
+    other: Option<Subject>,
+    arch: Arch,
+    form: Form,
+    output: Option<&Path>,
+) -> anyhow::Result<()> {
+    let mut work = Work::new(WORK);
+    let text = progress::during("following all paths", || text(subject, other, arch, form, &mut work))?;
+    if work.left() == 0 {
+        report::warning("not all could be followed; what is left counts as depending on arguments");
+    }
+    match output.filter(|path| path.as_os_str() != "-") {
+        // Colours are a terminal's.
+        Some(path) => output::file(path, strip_str(&text).to_string().as_bytes()),
+        None => output::text(text),
+    }
+}
+
+fn text(
+    subject: Subject,
+    other: Option<Subject>,
+    arch: Arch,
+    form: Form,
+    work: &mut Work,
+) -> anyhow::Result<String> {
+    match form {
+        Form::Html => {
+            let subjects = [Some(subject), other].into_iter().flatten();
+            let named =
+                subjects.map(|Subject { name, filters }| Ok((name, Stack::new(filters, &Arch::ALL)?)));
+            Ok(Page::new(named.collect::<anyhow::Result<_>>()?, arch, work).html())
+        }
+        Form::Text | Form::Json => {
+            ensure!(other.is_none(), "--compare needs --html");
+            let table = Table::of(&Stack::new(subject.filters, &[arch])?, arch, work);
+            match form {
+                Form::Json => Ok(format!("{}\n", serde_json::to_string_pretty(&table.json())?)),
+                _ => Ok(table.to_string()),
+            }
+        }
+    }
+}
+
+/// As much work as a table may cost: seconds. What is not followed by then depends on arguments.
+const WORK: usize = 1 << 28;
+
+/// The system calls of an entry that have names, and all its other numbers.
 struct Table {
     arch: Arch,
-    calls: BTreeMap<Decision, Vec<(i32, &'static str)>>,
+    calls: Vec<(i32, &'static str, Decision)>,
     others: Decision,
 }
 
 impl Table {
-    fn of(filter: &Filter, arch: Arch) -> anyhow::Result<Self> {
-        /// Names are for numbers below this, x32's bit aside, and for ARM's own.
-        const NUMBERS: i32 = 1024;
-        let base = if arch == Arch::X32 { seccomp_kernel::X32_SYSCALL_BIT } else { 0 };
-        let numbers = (base..base + NUMBERS).chain(0xf_0000..0xf_0010);
-        let named: Vec<_> = numbers.filter_map(|nr| Some((nr, arch.syscall_name(nr)?))).collect();
-        let mut rest = Set::range(0, u32::MAX.into());
-        for (nr, _) in &named {
-            rest = rest.and(&Set::of(nr.cast_unsigned().into()).not(u32::MAX.into()));
+    fn of(stack: &Stack, arch: Arch, work: &mut Work) -> Self {
+        let decided = stack::named(arch).map(|(nr, name)| (nr, name, stack.decision(arch, nr, work)));
+        Self { arch, calls: decided.collect(), others: stack.others(arch, work) }
+    }
+
+    /// The calls by what they get.
+    fn rows(&self) -> BTreeMap<&Decision, Vec<(i32, &'static str)>> {
+        let mut rows: BTreeMap<_, Vec<_>> = BTreeMap::new();
+        for (nr, name, decision) in &self.calls {
+            rows.entry(decision).or_default().push((*nr, *name));
         }
-        let mut calls: BTreeMap<_, Vec<_>> = BTreeMap::new();
-        let others = match filter {
-            Filter::Classic(program) => {
-                for (nr, name) in named {
-                    let decision = decision(program, arch.audit_arch(), nr, &mut Work::new(WORK));
-                    calls.entry(decision).or_default().push((nr, name));
-                }
-                others(program, arch.audit_arch(), &rest, &mut Work::new(WORK))
-            }
-            Filter::Extension(filter) => {
-                // A plan is the same for every engine.
-                let whole = Engine { kind: EngineKind::Native, plan: false };
-                let loaded = Program::Extension(filter.load(whole)?.filter.planned([arch.audit_arch()])?);
-                for (nr, name) in named {
-                    let decision = match loaded.plan_of(arch.audit_arch(), nr) {
-                        Planned::Constant(value) => Decision::Always(value),
-                        Planned::Residual | Planned::Whole => Decision::Depends,
-                    };
-                    calls.entry(decision).or_default().push((nr, name));
-                }
-                Decision::Depends
-            }
-        };
-        Ok(Self { arch, calls, others })
+        rows
     }
 
     fn json(&self) -> Value {
-        let calls = self.calls.iter().map(|(decision, calls)| {
+        let rows = self.rows().into_iter().map(|(decision, calls)| {
             let calls = calls.iter().map(|(nr, name)| json!({"nr": nr, "name": name}));
             json!({"calls": calls.collect::<Vec<_>>(), "decision": decision_json(decision)})
         });
         json!({
             "arch": self.arch.name(),
-            "rows": calls.collect::<Vec<_>>(),
+            "rows": rows.collect::<Vec<_>>(),
             "others": decision_json(&self.others),
         })
     }
@@ -146,7 +232,7 @@ fn condition_json(condition: &Condition) -> Value {
 
 impl fmt::Display for Table {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (decision, calls) in &self.calls {
+        for (decision, calls) in self.rows() {
             let names: Vec<_> = calls.iter().map(|(_, name)| *name).collect();
             match decision {
                 Decision::Always(value) => {

@@ -89,6 +89,82 @@ fn filters_are_shown_as_they_were_installed() {
     assert_eq!(running.end(), "0\n");
 }
 
+#[test]
+fn the_table_of_a_process_is_that_of_its_filters() {
+    let dir = TempDir::new().unwrap();
+    let program = compile(dir.path(), "install", "-m64", &[]);
+    let files = ["deny-mkdir.bpfasm", "docker-like-tree.bpfasm", "kill-socket.bpfasm"]
+        .map(|name| raw(dir.path(), name));
+    let running = Program::start(&program, &files.each_ref().map(PathBuf::as_path));
+    let pid = running.pid();
+    let names = files.each_ref().map(|file| file.to_str().unwrap());
+    let [first, second, third] = names;
+    let page = dir.path().join("page.html");
+    let page = page.to_str().unwrap();
+    let rows: [(&[&str], &[&str]); 4] = [
+        (&["dump", &pid, "--table"], &["table", first, second, third]),
+        (
+            &["dump", &pid, "--table", "--json", "--arch", "i386"],
+            &["table", first, second, third, "--json", "--arch", "i386"],
+        ),
+        (&["dump", &pid, "--table", "--filter", "1"], &["table", second]),
+        (&["dump", &pid, "--table", "--filter", "2", "--json"], &["table", third, "--json"]),
+    ];
+    for (dump, table) in rows {
+        let (dumped, table) = (command(dump), command(table));
+        assert_eq!((table.status, table.stderr.as_str()), (0, ""));
+        assert_eq!(dumped, table, "{dump:?}");
+    }
+    // Each of the three decides something.
+    let all = command(&["table", first, second, third]).stdout;
+    for words in ["KILL_PROCESS", "mkdir", "personality"] {
+        assert!(all.contains(words), "{all}");
+    }
+
+    let compared = command(&[
+        "dump",
+        &pid,
+        "--table",
+        "--html",
+        "-o",
+        page,
+        "--compare",
+        first,
+        "--compare",
+        second,
+        "--compare",
+        third,
+    ]);
+    assert_eq!((compared.status, compared.stdout.as_str(), compared.stderr.as_str()), (0, "", ""));
+    let text = fs::read_to_string(page).unwrap();
+    assert!(text.contains(&format!("process {pid} (install64)")), "{text}");
+    assert!(
+        text.contains("data-same=\"yes\"")
+            && !text.contains("data-same=\"no\"")
+            && !text.contains("data-same=\"unknown\"")
+    );
+    let other = command(&["dump", &pid, "--table", "--html", "--compare", first]);
+    assert!(other.status == 0 && other.stdout.contains("data-same=\"no\""));
+
+    let refused: [(&[&str], &str); 5] = [
+        (&["dump", &pid, "--json"], "--table"),
+        (&["dump", &pid, "--html"], "--table"),
+        (&["dump", &pid, "--table", "--format", "raw"], "--format"),
+        (&["dump", &pid, "--table", "--compare", first], "--html"),
+        (&["dump", &pid, "--table", "--json", "--html"], "--html"),
+    ];
+    for (arguments, message) in refused {
+        let refused = command(arguments);
+        assert_eq!((refused.status, refused.stdout.as_str()), (2, ""), "{arguments:?}");
+        assert!(
+            refused.stderr.contains(message) && refused.stderr.lines().count() == 1,
+            "{}",
+            refused.stderr
+        );
+    }
+    running.end();
+}
+
 /// A signal that comes while it is stopped reaches the program.
 #[test]
 fn no_signal_is_lost() {

@@ -22,7 +22,7 @@ impl Status {
     }
 
     /// Its name.
-    pub(super) fn name(&self) -> Option<&str> {
+    pub(crate) fn name(&self) -> Option<&str> {
         self.field("Name")
     }
 

@@ -21,6 +21,9 @@ const MAX_PARTS: usize = 256;
 /// The most steps of the search for one answer.
 const MAX_STEPS: usize = 1 << 13;
 
+/// As many intervals of a set are gone through as one step of work.
+const RANGES_A_STEP: usize = 8;
+
 /// What is known of a call: in which set each of some expressions is.
 #[derive(Clone, Debug)]
 pub struct Facts {
@@ -57,6 +60,8 @@ impl Facts {
         }
         let old = self.set(exprs, id);
         let new = old.and(set);
+        // Long sets are copied many times.
+        work.spend(old.ranges().len() / RANGES_A_STEP);
         if new.is_empty() {
             return None;
         }

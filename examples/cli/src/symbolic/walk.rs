@@ -45,7 +45,13 @@ impl Work {
         Self { left }
     }
 
-    pub(super) fn spend(&mut self, steps: usize) {
+    /// The steps that are left.
+    pub fn left(&self) -> usize {
+        self.left
+    }
+
+    /// Takes steps off.
+    pub fn spend(&mut self, steps: usize) {
         self.left = self.left.saturating_sub(steps);
     }
 
