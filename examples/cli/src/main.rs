@@ -23,6 +23,7 @@ mod number;
 mod output;
 mod plan;
 mod profile_args;
+mod replay;
 mod report;
 mod return_value;
 mod run;
@@ -75,6 +76,7 @@ enum Command {
     Explain(explain::ExplainArgs),
     Table(table::TableArgs),
     Diff(diff::DiffArgs),
+    Replay(replay::ReplayArgs),
     Plan(plan::PlanArgs),
     Bench(bench::BenchArgs),
     Run(run::RunArgs),
@@ -104,6 +106,7 @@ fn main() -> ExitCode {
         Command::Explain(args) => explain::run(&args),
         Command::Table(args) => table::run(&args),
         Command::Diff(args) => diff::run(&args),
+        Command::Replay(args) => replay::run(&args),
         Command::Plan(args) => plan::run(&args),
         Command::Bench(args) => bench::run(&args),
         Command::Dump(args) => dump::run(&args),

@@ -2,5 +2,10 @@
 
 mod call;
 mod constants;
+mod layout;
+mod read;
+mod split;
+mod value;
 
 pub use call::{Call, parse};
+pub use read::{Gap, NotRead, Reading, is_open, read};

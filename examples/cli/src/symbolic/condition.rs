@@ -37,7 +37,7 @@ pub enum Field {
 
 impl Field {
     /// The field that a word is of, and whether it is the high half.
-    fn of(word: u8) -> (Self, bool) {
+    pub(super) fn of(word: u8) -> (Self, bool) {
         match word {
             0 => (Self::Nr, false),
             1 => (Self::Arch, false),
