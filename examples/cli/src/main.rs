@@ -26,6 +26,7 @@ mod plan;
 mod profile_args;
 mod progress;
 mod record;
+mod replay;
 mod report;
 mod return_value;
 mod run;
@@ -80,6 +81,7 @@ enum Command {
     Table(table::TableArgs),
     Diff(diff::DiffArgs),
     Graph(graph::GraphArgs),
+    Replay(replay::ReplayArgs),
     Plan(plan::PlanArgs),
     Bench(bench::BenchArgs),
     Run(run::RunArgs),
@@ -111,6 +113,7 @@ fn main() -> ExitCode {
         Command::Table(args) => table::run(&args),
         Command::Diff(args) => diff::run(&args),
         Command::Graph(args) => graph::run(&args),
+        Command::Replay(args) => replay::run(&args),
         Command::Plan(args) => plan::run(&args),
         Command::Bench(args) => bench::run(&args),
         Command::Dump(args) => dump::run(&args),

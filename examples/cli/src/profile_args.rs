@@ -32,8 +32,8 @@ pub struct ProfileArgs {
 #[derive(Clone, Debug)]
 struct Caps(BTreeSet<String>);
 
-/// Linux's capabilities, without their prefix.
-const CAPS: [&str; 41] = [
+/// Linux's capabilities, without their prefix, in the order of their numbers.
+pub const CAPS: [&str; 41] = [
     "CHOWN",
     "DAC_OVERRIDE",
     "DAC_READ_SEARCH",

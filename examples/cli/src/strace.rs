@@ -3,7 +3,12 @@
 mod arguments;
 mod call;
 mod constants;
+mod layout;
+mod read;
 mod show;
+mod split;
+mod value;
 
 pub use call::{Call, parse};
+pub use read::{Gap, NotRead, Reading, is_open, read};
 pub use show::Shown;

@@ -3,8 +3,9 @@
 use anyhow::{Context, bail, ensure};
 use seccomp_kernel::Arch;
 
-use super::constants;
-use crate::number;
+use super::layout;
+use super::split::{Split, split};
+use super::value::value;
 
 /// A call that was read.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -14,9 +15,6 @@ pub struct Call {
     /// The arguments that are addresses nobody knows; they are 0 in `args`.
     pub unknown: Vec<usize>,
 }
-
-/// The arguments of clone by the names that strace gives them, on x86-64 in the order of the registers.
-const CLONE: [&str; 5] = ["flags", "child_stack", "parent_tid", "child_tid", "tls"];
 
 /// Reads `NAME(ARGUMENT, ...)`; what follows from ` = ` on is no part of it.
 pub fn parse(text: &str, arch: Arch) -> anyhow::Result<Call> {
@@ -55,72 +53,19 @@ fn is_name(text: &str) -> bool {
 }
 
 fn named(call: &str, key: &str, arch: Arch) -> anyhow::Result<usize> {
-    ensure!(
-        call == "clone" && arch == Arch::X86_64,
-        "{key}=: arguments by name are understood of x86_64's clone only"
-    );
-    let key = key.trim_end_matches("ptr");
-    let index = CLONE.iter().position(|name| *name == key);
-    index.with_context(|| format!("{key}=: no argument of clone"))
+    ensure!(call == "clone", "{key}=: arguments by name are understood of clone only");
+    layout::of_clone(key, arch).with_context(|| format!("{key}=: no argument of clone"))
 }
 
 /// The texts between the commas, up to the parenthesis that ends the call.
 fn arguments(text: &str) -> anyhow::Result<Vec<&str>> {
-    let (mut depth, mut quoted, mut escaped) = (0usize, false, false);
-    let (mut start, mut texts) = (0, Vec::new());
-    for (place, c) in text.char_indices() {
-        match c {
-            _ if escaped => escaped = false,
-            '\\' if quoted => escaped = true,
-            '"' => quoted = !quoted,
-            _ if quoted => {}
-            '(' | '[' | '{' => depth += 1,
-            ')' if depth == 0 => {
-                let last = text[start..place].trim();
-                if !last.is_empty() || !texts.is_empty() {
-                    texts.push(last);
-                }
-                let behind = text[place + 1..].trim();
-                ensure!(behind.is_empty() || behind.starts_with('='), "{behind:?} is behind the call");
-                return Ok(texts);
-            }
-            ')' | ']' | '}' => depth = depth.checked_sub(1).with_context(|| format!("{c:?} is too much"))?,
-            ',' if depth == 0 => {
-                texts.push(text[start..place].trim());
-                start = place + 1;
-            }
-            _ => {}
-        }
+    let Split { texts, behind, unbalanced } = split(text);
+    if let Some(bracket) = unbalanced {
+        bail!("{bracket:?} is too much");
     }
-    bail!("the call has no end, a parenthesis is missing")
-}
-
-/// The value of an argument; `None` of an address that is not known.
-fn value(text: &str, arch: Arch) -> anyhow::Result<Option<u64>> {
-    if text.starts_with(['"', '[', '{']) {
-        return Ok(None);
-    }
-    // strace counts what is at an address.
-    let text = text.split_once("/*").map_or(text, |(text, _)| text);
-    let parts = text.split('|').map(|part| word(part.trim(), arch));
-    parts.into_iter().try_fold(0, |all, part| Ok(all | part?)).map(Some)
-}
-
-fn word(text: &str, arch: Arch) -> anyhow::Result<u64> {
-    if text == "NULL" {
-        return Ok(0);
-    }
-    ensure!(!text.is_empty(), "there is none");
-    if text.starts_with(|c: char| c == '-' || c.is_ascii_digit()) {
-        let octal = text.strip_prefix('0').filter(|rest| !rest.is_empty() && !rest.starts_with(['x', 'X']));
-        return match octal {
-            Some(digits) => {
-                u64::from_str_radix(digits, 8).with_context(|| format!("{text:?}: no octal number"))
-            }
-            None => number::parse(text, u64::BITS).with_context(|| format!("{text:?}")),
-        };
-    }
-    constants::value(text, arch)
+    let behind = behind.context("the call has no end, a parenthesis is missing")?.trim();
+    ensure!(behind.is_empty() || behind.starts_with('='), "{behind:?} is behind the call");
+    Ok(texts)
 }
 
 #[cfg(test)]
@@ -151,13 +96,15 @@ mod tests {
             ("read(1, 2", "the call has no end, a parenthesis is missing"),
             ("read(1,2,3,4,5,6,7)", "7 arguments, where a system call has six"),
             ("read(1) x", "\"x\" is behind the call"),
-            ("read(fd=1)", "fd=: arguments by name are understood of x86_64's clone only"),
+            ("read(fd=1)", "fd=: arguments by name are understood of clone only"),
             ("read(, 1)", "argument 0: there is none"),
             ("read(089)", "argument 0: \"089\": no octal number: invalid digit found in string"),
         ] {
             assert_eq!(format!("{:#}", x86(text).unwrap_err()), error);
         }
-        let arm = parse("openat(AT_FDCWD, \"/\", O_DIRECTORY)", Arch::Aarch64).unwrap_err();
-        assert_eq!(format!("{arm:#}"), "argument 2: \"O_DIRECTORY\": aarch64 has another number, write that");
+        let arm = parse("openat(AT_FDCWD, \"/\", O_DIRECTORY)", Arch::Aarch64).unwrap();
+        assert_eq!(arm.args[2], 0o40_000);
+        let arm = parse("clone(child_stack=NULL, flags=SIGCHLD, tls=0x5)", Arch::Aarch64).unwrap();
+        assert_eq!(arm.args, [17, 0, 0, 5, 0, 0]);
     }
 }
