@@ -160,6 +160,22 @@ fn a_filter_kills_socket() {
     );
 }
 
+/// A thread dies with its process, also one that nobody has told of yet.
+#[test]
+fn processes_are_killed_while_they_make_threads() {
+    let dir = TempDir::new().unwrap();
+    let program = compile(dir.path(), "workers", "-m64", &[]);
+    let filter = dir.path().join("kill.json");
+    let json = r#"{"defaultAction": "SCMP_ACT_ALLOW",
+        "syscalls": [{"names": ["pipe2"], "action": "SCMP_ACT_KILL_PROCESS"}]}"#;
+    fs::write(&filter, json).unwrap();
+    for _ in 0..100 {
+        let mut command = Command::new("timeout");
+        command.args(["-k", "1", "30", env!("CARGO_BIN_EXE_seccomp-rbpf"), "run", "--filter"]);
+        assert_eq!(ended(command.arg(&filter).arg("--").arg(&program)).status, 128 + 31);
+    }
+}
+
 #[test]
 fn every_engine_enforces() {
     for engine in ["jit", "interpreter", "native"] {

@@ -138,7 +138,7 @@ impl Seen {
     /// A call was made.
     pub fn call(&mut self, data: &SeccompData) {
         let call = (data.arch, data.nr);
-        if self.settled.contains(&call) {
+        if self.settled.contains(&call) || self.error.is_some() {
             return;
         }
         let Some((arch, name)) =
@@ -155,7 +155,7 @@ impl Seen {
             && let Err(error) = self.add_arch(arch)
         {
             // The program goes on; what could not be written is told when it ends.
-            self.error.get_or_insert(error);
+            self.error = Some(error);
             return;
         }
         let (value, rule) = self.meaning.decide(data);
@@ -202,7 +202,7 @@ impl Seen {
         if self.more_unnamed {
             report::warning("there were more calls without a name");
         }
-        for (name, rule) in &self.asked {
+        for (name, rule) in self.asked.iter().filter(|(name, _)| !self.added.contains(*name)) {
             report::warning(format_args!("{old}: {name} is left to whom syscalls[{rule}] asks"));
         }
         let overruled = self.added.iter().filter_map(|name| Some((name, self.overruled(name)?)));

@@ -3,6 +3,7 @@
 use std::fs;
 use std::time::Instant;
 
+use anyhow::Context;
 use seccomp_kernel::runtime::{Planned, SeccompData};
 use seccomp_kernel::{Action, Arch, Decision, Filter, Kernel, RateLimit};
 
@@ -56,26 +57,26 @@ impl Denied {
         let comm = comm[..comm.len().min(MAX_NAME)].escape_ascii();
         let memory = |at: u64, into: &mut [u8]| caller.read_user(at, into).is_ok();
         let call = Shown { arch, nr: data.nr, args: data.args, memory: &memory };
-        let why = task
-            .seccomp
-            .filter()
-            .zip(decision.filter)
-            .and_then(|(newest, index)| self.why(newest, index, data, decision.value));
-        let why = why.unwrap_or_else(|| {
-            "no filter decides: strict mode allows read, write, exit and the return from a signal handler"
-                .into()
-        });
-        tell(format_args!(
-            "seccomp-rbpf: denied: {} {comm}: {call} = {}\n{}\n{why}\n\n",
+        let why = match task.seccomp.filter().zip(decision.filter) {
+            Some((newest, index)) => self.why(newest, index, data, decision.value),
+            None => Ok("no filter decides: strict mode allows read, write, exit and the return from a signal handler"
+                .into()),
+        };
+        // In one piece, for the program may be writing there too.
+        let text = format!(
+            "seccomp-rbpf: denied: {} {comm}: {call} = {}\n{}\n{}\n\n",
             task.tid,
             Words(decision.value),
-            CallShown::new(arch, data)
-        ));
+            CallShown::new(arch, data),
+            why.unwrap_or_else(|error| error.to_string())
+        );
+        tell(format_args!("{text}"));
     }
 
     /// The way through the filter of this index, and why it counts.
-    fn why(&self, newest: &Filter, index: u16, data: &SeccompData, value: u32) -> Option<String> {
-        let filter = newest.newest_first().find(|filter| filter.count() == u32::from(index) + 1)?;
+    fn why(&self, newest: &Filter, index: u16, data: &SeccompData, value: u32) -> anyhow::Result<String> {
+        let filter = newest.newest_first().find(|filter| filter.count() == u32::from(index) + 1);
+        let filter = filter.context("the filter is gone")?;
         let initial = self.initial.get(usize::from(index));
         let name = match initial {
             Some(initial) => initial.name.clone(),
@@ -84,12 +85,12 @@ impl Denied {
         let explained = match filter.program().classic() {
             Some(program) => {
                 let profile = initial.and_then(|initial| initial.profile.as_ref());
-                Explained::classic(name.clone(), program, profile, data).ok()?
+                Explained::classic(name.clone(), program, profile, data)?
             }
             None => Explained::extension(name.clone(), value, planned(filter, data).is_some()),
         };
         if newest.count() == 1 {
-            return Some(explained.to_string());
+            return Ok(explained.to_string());
         }
         let values: Option<Vec<_>> = newest
             .newest_first()
@@ -99,7 +100,7 @@ impl Denied {
             || format!("{} is the strictest action", Action::of(value).name()),
             |values| reason(values.into_iter(), value),
         );
-        Some(format!(
+        Ok(format!(
             "{explained}\n{} from {name}, of {} filters: {reason}",
             ReturnValue(value),
             newest.count()

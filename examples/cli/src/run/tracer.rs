@@ -91,6 +91,10 @@ impl Tracer {
 
     fn serve(&mut self, tid: Pid, event: Event) -> nix::Result<()> {
         let Some(task) = self.tasks.get(tid) else {
+            if event == Event::Ptrace(libc::PTRACE_EVENT_EXIT) {
+                // Who made it may be waiting for its end, and so never tell of it.
+                return sys::resume(tid, 0);
+            }
             self.unborn.insert(tid, event);
             return Ok(());
         };
