@@ -72,7 +72,8 @@ pub fn run(args: &GraphArgs) -> anyhow::Result<ExitCode> {
         output::text(format_args!("{}\n", serde_json::to_string_pretty(&json)?))?;
         return Ok(ExitCode::SUCCESS);
     }
-    let title = args.filter.file_name().map_or(name, |name| name.to_string_lossy().into_owned());
+    let file = args.filter.file_name().filter(|name| *name != "-");
+    let title = file.map_or(name, |name| name.to_string_lossy().into_owned());
     let chart = Chart::of(&flow, &words, title, program.insns().len());
     let drawn = match args.format {
         Format::Svg => svg::draw(chart),

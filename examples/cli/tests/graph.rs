@@ -153,6 +153,16 @@ fn every_format_can_be_read() {
 
 #[test]
 fn failures_are_one_line() {
+    let folder = TempDir::new().unwrap();
+    let object = folder.path().join("filter.o");
+    let source =
+        "int f(void *c) __attribute__((section(\"seccomp\"))); int f(void *c) { (void)c; return 0; }";
+    fs::write(&object, seccomp_tests::clang::compile(source, &["-O2"]).unwrap()).unwrap();
+    let mut ebpf = Command::cargo_bin("seccomp-rbpf").unwrap();
+    ebpf.arg("graph").arg(&object).assert().code(2).stdout("").stderr(format!(
+        "seccomp-rbpf: {}: graph draws classic filters and profiles only\n",
+        object.display()
+    ));
     let mut full = Command::cargo_bin("seccomp-rbpf").unwrap();
     let filter = repository("tests/cases/deny-mkdir.bpfasm");
     full.arg("graph")

@@ -22,7 +22,10 @@ const GAP: f64 = 14.0;
 
 /// Between layers at least, and where arrows have labels, and at most.
 const NEAR: f64 = 44.0;
-const LABELLED: f64 = 64.0;
+const LABELLED: f64 = 88.0;
+
+/// What a label takes of that.
+const LABEL: f64 = 36.0;
 const FAR: f64 = 220.0;
 
 /// An arrow over more layers is no arrow but a [link](Kind::Link).
@@ -77,6 +80,12 @@ struct Item {
     after: Vec<(usize, Way)>,
 }
 
+impl Item {
+    fn is_labelled(&self) -> bool {
+        self.after.iter().any(|(_, way)| *way != Way::Always)
+    }
+}
+
 impl Layout {
     /// Replaces arrows that are too long, and says where all is.
     pub fn of(chart: &mut Chart) -> Self {
@@ -95,11 +104,9 @@ impl Layout {
             })
             .collect();
         lead(&mut items, &chart.arrows);
-        for item in items.iter_mut().filter(|item| item.after.len() == 2 && item.is_box) {
-            if item.after.iter().any(|(_, way)| *way != Way::Always) {
-                // So that there is a line for each label.
-                item.place.height = item.place.height.max(2.5 * LINE);
-            }
+        for item in items.iter_mut().filter(|item| item.is_labelled() && item.is_box) {
+            // So that there is a line for each label.
+            item.place.height = item.place.height.max(2.5 * LINE);
         }
         let mut order = first_order(&items);
         reorder(&items, &mut order);
@@ -236,7 +243,7 @@ fn reorder(items: &[Item], order: &mut Vec<Vec<usize>>) {
         if fewest == 0 {
             break;
         }
-        let forward = sweep % 2 == 0;
+        let forward = sweep.is_multiple_of(2);
         let count = order.len();
         for step in 0..count {
             let layer = &mut order[if forward { step } else { count - 1 - step }];
@@ -306,7 +313,7 @@ fn put(items: &mut [Item], order: &[Vec<usize>]) {
         }
     }
     for step in 0..MOVES {
-        let forward = step % 2 == 0;
+        let forward = step.is_multiple_of(2);
         for at in 0..order.len() {
             let layer = &order[if forward { at } else { order.len() - 1 - at }];
             let wanted: Vec<_> = layer.iter().map(|index| wanted(items, *index, step)).collect();
@@ -327,7 +334,7 @@ fn wanted(items: &[Item], index: usize, step: usize) -> (f64, f64) {
     let after = item.after.iter().map(|(other, _)| y(*other));
     // At last both sides count.
     let both = step + 2 >= MOVES;
-    let forward = step % 2 == 0;
+    let forward = step.is_multiple_of(2);
     let (sum, count) = before
         .filter(|_| forward || both)
         .chain(after.filter(|_| !forward || both))
@@ -394,8 +401,9 @@ fn columns(items: &mut [Item], order: &[Vec<usize>]) -> (f64, Vec<f64>) {
                     item.place.width = width;
                 }
             }
-            ends.push(x + width);
-            x += width + gap(items, layer);
+            let labelled = layer.iter().any(|index| items[*index].is_labelled());
+            ends.push(x + width + if labelled { LABEL } else { 0.0 });
+            x += width + gap(items, layer).max(if labelled { LABELLED } else { NEAR });
         }
     }
     (ends.iter().copied().fold(0.0, f64::max) + MARGIN, ends)
@@ -403,16 +411,13 @@ fn columns(items: &mut [Item], order: &[Vec<usize>]) -> (f64, Vec<f64>) {
 
 /// How far the next layer is: farther where arrows go far up or down.
 fn gap(items: &[Item], layer: &[usize]) -> f64 {
-    let (mut gap, mut steepest) = (NEAR, 0.0_f64);
+    let mut steepest = 0.0_f64;
     for item in layer.iter().map(|index| &items[*index]) {
-        for (to, way) in &item.after {
-            if *way != Way::Always {
-                gap = LABELLED;
-            }
+        for (to, _) in &item.after {
             steepest = steepest.max((middle(&items[*to].place) - middle(&item.place)).abs());
         }
     }
-    gap.max((steepest / 10.0).min(FAR)).round()
+    (steepest / 10.0).min(FAR).round()
 }
 
 fn middle(place: &Place) -> f64 {
@@ -466,7 +471,6 @@ mod tests {
         [beside && x == place.x, beside && x == place.x + place.width]
     }
 
-    #[expect(clippy::float_cmp, reason = "places are given, not computed again")]
     fn examine(chart: &mut Chart) {
         let count = chart.arrows.len();
         let layout = Layout::of(chart);
