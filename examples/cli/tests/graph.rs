@@ -151,6 +151,34 @@ fn every_format_can_be_read() {
     }
 }
 
+/// Blocks with loops and functions.
+#[test]
+fn filters_in_ebpf_are_drawn() {
+    const SOURCE: &str = r#"
+        struct data { int nr; unsigned arch; unsigned long long ip, args[6]; };
+        static __attribute__((noinline)) int low(unsigned long long value) { return value & 0xff; }
+        __attribute__((section("seccomp"))) int f(struct data *d) {
+            if (d->nr == 83) return 0x50001;
+            int sum = 0;
+            #pragma clang loop unroll(disable)
+            for (int i = 0; i < 9; i++) sum += low(d->args[0] >> sum) + i;
+            return sum > 99 ? 0x7fff0000 : sum & 0xffff | 0x50000;
+        }"#;
+    let folder = TempDir::new().unwrap();
+    let object = folder.path().join("filter.o");
+    fs::write(&object, seccomp_tests::clang::compile(SOURCE, &["-O2", "-Wno-error"]).unwrap()).unwrap();
+    let text = text_of_xml(&graph(&object, &[]));
+    for words in ["== 0x53", "function at", "back to the caller", "to step", "returns r0"] {
+        assert!(text.contains(words), "{words} in {text}");
+    }
+    statements_of_dot(&graph(&object, &["--format", "dot"]));
+
+    let constant = "__attribute__((section(\"seccomp\"))) int f(void *c) { (void)c; return 0x50001; }";
+    fs::write(&object, seccomp_tests::clang::compile(constant, &["-O2", "-Wno-error"]).unwrap()).unwrap();
+    let text = text_of_xml(&graph(&object, &[]));
+    assert!(text.contains("ERRNO(1 EPERM)") && !text.contains("r0"), "{text}");
+}
+
 #[test]
 fn failures_are_one_line() {
     let folder = TempDir::new().unwrap();
@@ -159,8 +187,8 @@ fn failures_are_one_line() {
         "int f(void *c) __attribute__((section(\"seccomp\"))); int f(void *c) { (void)c; return 0; }";
     fs::write(&object, seccomp_tests::clang::compile(source, &["-O2"]).unwrap()).unwrap();
     let mut ebpf = Command::cargo_bin("seccomp-rbpf").unwrap();
-    ebpf.arg("graph").arg(&object).assert().code(2).stdout("").stderr(format!(
-        "seccomp-rbpf: {}: graph draws classic filters and profiles only\n",
+    ebpf.args(["graph", "--json"]).arg(&object).assert().code(2).stdout("").stderr(format!(
+        "seccomp-rbpf: {}: --json is for classic filters and profiles only\n",
         object.display()
     ));
     let mut full = Command::cargo_bin("seccomp-rbpf").unwrap();

@@ -7,7 +7,7 @@
 
 use std::collections::HashMap;
 
-use super::chart::{Arrow, Box, Chart, Kind, Way};
+use super::chart::{Arrow, Box, Chart, Way};
 
 /// Pixels of a character, of which all fonts with fixed width have about 0.6 of their size.
 pub const CHARACTER: f64 = 7.25;
@@ -28,7 +28,7 @@ const LABELLED: f64 = 88.0;
 const LABEL: f64 = 36.0;
 const FAR: f64 = 220.0;
 
-/// An arrow over more layers is no arrow but a [link](Kind::Link).
+/// An arrow over more layers is no arrow but a [link](Chart::link).
 const MAX_SPAN: usize = 8;
 
 /// As many layers are beside each other. What follows is a band below; arrows there are links.
@@ -160,19 +160,9 @@ fn shorten(chart: &mut Chart, mut layers: Vec<usize>) -> Vec<usize> {
     for index in 0..chart.arrows.len() {
         let Arrow { from, to, .. } = chart.arrows[index];
         if layers[to] - layers[from] > MAX_SPAN || layers[to] / BAND != layers[from] / BAND {
-            let node = chart.boxes[to].node;
-            let lines = vec![format!("to step {node}")];
-            chart.boxes[to].is_linked = true;
-            chart.boxes.push(Box {
-                kind: Kind::Link,
-                lines,
-                decision: None,
-                insns: String::new(),
-                node,
-                is_linked: false,
-            });
+            let link = chart.link(to);
             behind.push(from);
-            chart.arrows[index].to = chart.boxes.len() - 1;
+            chart.arrows[index].to = link;
         }
     }
     for layer in &mut layers {
@@ -376,15 +366,41 @@ fn stretch(items: &mut [Item], order: &[Vec<usize>]) -> f64 {
     for band in order.chunks(BAND + 1) {
         let top = |index: &usize| items[*index].place.y - items[*index].place.height / 2.0;
         let first = band.iter().flatten().map(top).fold(f64::INFINITY, f64::min);
+        let empty = empty(items, band);
         let mut end = height;
         for index in band.iter().flatten() {
             let place = &mut items[*index].place;
-            place.y = (place.y - place.height / 2.0 - first + height).round();
+            let top = place.y - place.height / 2.0;
+            let above = empty.partition_point(|(below, _)| *below <= top);
+            let saved = above.checked_sub(1).map_or(0.0, |last| empty[last].1);
+            place.y = (top - saved - first + height).round();
             end = end.max(place.y + place.height);
         }
         height = end.ceil() + MARGIN;
     }
     height
+}
+
+/// Below which heights there is how much room above that nothing uses: parts that no arrow joins may be far apart.
+fn empty(items: &[Item], band: &[Vec<usize>]) -> Vec<(f64, f64)> {
+    let mut used: Vec<(f64, f64)> = Vec::new();
+    for item in band.iter().flatten().map(|index| &items[*index]) {
+        let Place { y, height, .. } = item.place;
+        used.push((y - height / 2.0, y + height / 2.0));
+        let others = item.after.iter().map(|(to, _)| items[*to].place.y);
+        used.extend(others.map(|other| (y.min(other), y.max(other))));
+    }
+    used.sort_by(|a, b| a.0.total_cmp(&b.0));
+    let mut empty: Vec<(f64, f64)> = Vec::new();
+    let mut end = f64::INFINITY;
+    for (first, last) in used {
+        if first > end + MARGIN {
+            let before = empty.last().map_or(0.0, |(_, saved)| *saved);
+            empty.push((first, before + first - end - MARGIN));
+        }
+        end = if end.is_finite() { end.max(last) } else { last };
+    }
+    empty
 }
 
 /// Gives layers their places. The result is the width of all, and where each layer ends.
