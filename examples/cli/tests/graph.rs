@@ -58,7 +58,7 @@ fn statements_of_dot(dot: &str) -> (Vec<String>, Vec<String>) {
         strings.push(string);
         plain.push('S');
     }
-    let body = plain.trim().strip_prefix("digraph S {").and_then(|rest| rest.strip_suffix('}')).unwrap();
+    let body = plain.trim().strip_prefix("digraph filter {").and_then(|rest| rest.strip_suffix('}')).unwrap();
     (body.split(';').map(|part| part.trim().to_owned()).filter(|part| !part.is_empty()).collect(), strings)
 }
 
