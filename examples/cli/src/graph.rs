@@ -2,6 +2,7 @@
 
 mod chart;
 mod dot;
+mod ebpf;
 mod json;
 mod layout;
 mod svg;
@@ -24,7 +25,7 @@ use words::Words;
 /// Draw the control flow of a filter
 ///
 /// Tests are said in fields of the call, and tests of one field that follow one another are drawn as one, with the calls
-/// that go each way. docs/graph.md says how to read it.
+/// that go each way. Of an eBPF filter the instructions are shown. docs/graph.md says how to read it.
 ///
 /// Numbers have the names of the architecture that the filter has asked for; before it has, those of --arch.
 #[derive(clap::Args)]
@@ -33,7 +34,7 @@ Examples:
   seccomp-rbpf graph profile.json -o profile.svg
   seccomp-rbpf graph deny.bpfasm --format dot | dot -Tpdf > deny.pdf")]
 pub struct GraphArgs {
-    /// Raw sock_filter bytes, assembler text or a profile; - is standard input
+    /// Raw sock_filter bytes, assembler text, a profile or an eBPF object file; - is standard input
     filter: PathBuf,
     /// What to write
     #[arg(long, value_enum, default_value_t = Format::Svg)]
@@ -61,19 +62,23 @@ enum Format {
 
 pub fn run(args: &GraphArgs) -> anyhow::Result<ExitCode> {
     let name = Name(&args.filter).to_string();
-    let program = match filter::load_any(&args.filter, args.arch, &args.profile)? {
-        Filter::Classic(program) => program,
-        Filter::Extension(_) => bail!("{name}: graph draws classic filters and profiles only"),
+    let filter = filter::load_any(&args.filter, args.arch, &args.profile)?;
+    let file = args.filter.file_name().filter(|name| *name != "-");
+    let title = file.map_or(name.clone(), |name| name.to_string_lossy().into_owned());
+    let chart = match &filter {
+        Filter::Extension(_) if args.json => bail!("{name}: --json is for classic filters and profiles only"),
+        Filter::Extension(filter) => ebpf::chart(filter, title),
+        Filter::Classic(program) => {
+            let flow = Flow::of(program);
+            let words = Words::of(&flow, args.arch);
+            if args.json {
+                let json = json::of(&flow, &words, args.arch);
+                output::text(format_args!("{}\n", serde_json::to_string_pretty(&json)?))?;
+                return Ok(ExitCode::SUCCESS);
+            }
+            Chart::of(&flow, &words, title, program.insns().len())
+        }
     };
-    let flow = Flow::of(&program);
-    let words = Words::of(&flow, args.arch);
-    if args.json {
-        let json = json::of(&flow, &words, args.arch);
-        output::text(format_args!("{}\n", serde_json::to_string_pretty(&json)?))?;
-        return Ok(ExitCode::SUCCESS);
-    }
-    let title = args.filter.file_name().map_or(name, |name| name.to_string_lossy().into_owned());
-    let chart = Chart::of(&flow, &words, title, program.insns().len());
     let drawn = match args.format {
         Format::Svg => svg::draw(chart),
         Format::Dot => dot::write(&chart),

@@ -58,7 +58,7 @@ fn statements_of_dot(dot: &str) -> (Vec<String>, Vec<String>) {
         strings.push(string);
         plain.push('S');
     }
-    let body = plain.trim().strip_prefix("digraph S {").and_then(|rest| rest.strip_suffix('}')).unwrap();
+    let body = plain.trim().strip_prefix("digraph filter {").and_then(|rest| rest.strip_suffix('}')).unwrap();
     (body.split(';').map(|part| part.trim().to_owned()).filter(|part| !part.is_empty()).collect(), strings)
 }
 
@@ -151,8 +151,46 @@ fn every_format_can_be_read() {
     }
 }
 
+/// Blocks with loops and functions.
+#[test]
+fn filters_in_ebpf_are_drawn() {
+    const SOURCE: &str = r#"
+        struct data { int nr; unsigned arch; unsigned long long ip, args[6]; };
+        static __attribute__((noinline)) int low(unsigned long long value) { return value & 0xff; }
+        __attribute__((section("seccomp"))) int f(struct data *d) {
+            if (d->nr == 83) return 0x50001;
+            int sum = 0;
+            #pragma clang loop unroll(disable)
+            for (int i = 0; i < 9; i++) sum += low(d->args[0] >> sum) + i;
+            return sum > 99 ? 0x7fff0000 : sum & 0xffff | 0x50000;
+        }"#;
+    let folder = TempDir::new().unwrap();
+    let object = folder.path().join("filter.o");
+    fs::write(&object, seccomp_tests::clang::compile(SOURCE, &["-O2", "-Wno-error"]).unwrap()).unwrap();
+    let text = text_of_xml(&graph(&object, &[]));
+    for words in ["== 0x53", "function at", "back to the caller", "to step", "returns r0"] {
+        assert!(text.contains(words), "{words} in {text}");
+    }
+    statements_of_dot(&graph(&object, &["--format", "dot"]));
+
+    let constant = "__attribute__((section(\"seccomp\"))) int f(void *c) { (void)c; return 0x50001; }";
+    fs::write(&object, seccomp_tests::clang::compile(constant, &["-O2", "-Wno-error"]).unwrap()).unwrap();
+    let text = text_of_xml(&graph(&object, &[]));
+    assert!(text.contains("ERRNO(1 EPERM)") && !text.contains("r0"), "{text}");
+}
+
 #[test]
 fn failures_are_one_line() {
+    let folder = TempDir::new().unwrap();
+    let object = folder.path().join("filter.o");
+    let source =
+        "int f(void *c) __attribute__((section(\"seccomp\"))); int f(void *c) { (void)c; return 0; }";
+    fs::write(&object, seccomp_tests::clang::compile(source, &["-O2"]).unwrap()).unwrap();
+    let mut ebpf = Command::cargo_bin("seccomp-rbpf").unwrap();
+    ebpf.args(["graph", "--json"]).arg(&object).assert().code(2).stdout("").stderr(format!(
+        "seccomp-rbpf: {}: --json is for classic filters and profiles only\n",
+        object.display()
+    ));
     let mut full = Command::cargo_bin("seccomp-rbpf").unwrap();
     let filter = repository("tests/cases/deny-mkdir.bpfasm");
     full.arg("graph")

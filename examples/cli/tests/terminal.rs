@@ -123,17 +123,25 @@ fn rules_say_nothing_to_a_terminal() {
 
 #[test]
 fn a_bar_appears_after_a_second_and_goes() {
-    let arguments = ["bench", "--quick"];
-    let shown = on_terminal(&arguments, "> /dev/null", None);
+    let shown = on_terminal(&["bench", "--quick"], "> /dev/null", None);
     assert!(shown.contains("measuring, "), "{shown:?}");
     // The last that is done to the line is to empty it.
     let end = shown.rsplit_once("measuring, ").unwrap().1;
     assert!(end.contains("\x1b[2K") || end.contains("\x1b[K"), "{end:?}");
     let after = end.rsplit_once('K').unwrap().1;
     assert!(after.trim().is_empty(), "{after:?}");
+}
 
-    let Output { stderr, status, .. } = piped(&arguments, None);
-    assert!(status.success() && stderr.is_empty(), "{:?}", String::from_utf8(stderr));
+/// Of a file, how much is read is known.
+#[test]
+fn a_batch_has_a_bar_unless_its_answers_are_shown() {
+    let folder = TempDir::new().unwrap();
+    let calls = folder.path().join("calls");
+    fs::write(&calls, "c000003e 83 0 0 0 0 0 0 0\n".repeat(1_500_000)).unwrap();
+    let (deny, calls) = (case("deny-mkdir.bpfasm"), calls.to_str().unwrap());
+    let arguments = ["eval", deny.to_str().unwrap(), "--batch", calls, "--engine", "all"];
+    let shown = on_terminal(&arguments, "> /dev/null", None);
+    assert!(shown.contains("deciding [") && shown.contains("MiB"), "{shown:?}");
 }
 
 #[test]

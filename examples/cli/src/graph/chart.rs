@@ -78,6 +78,11 @@ impl Tone {
         }
     }
 
+    /// It with words for a return value.
+    pub fn decision(value: u32) -> (Self, String) {
+        (Self::of(value), Decision(value).to_string())
+    }
+
     /// A word for it.
     pub const fn name(self) -> &'static str {
         match self {
@@ -130,6 +135,18 @@ impl Chart {
     }
 }
 
+impl Chart {
+    /// Adds a box that says that it goes on at another.
+    pub fn link(&mut self, to: usize) -> usize {
+        let node = self.boxes[to].node;
+        let lines = vec![format!("to step {node}")];
+        self.boxes[to].is_linked = true;
+        let insns = String::new();
+        self.boxes.push(Box { kind: Kind::Link, lines, decision: None, insns, node, is_linked: false });
+        self.boxes.len() - 1
+    }
+}
+
 struct Maker<'f> {
     chart: Chart,
     flow: &'f Flow,
@@ -162,9 +179,7 @@ impl Maker<'_> {
     fn decision(&self, node: usize) -> Option<(Tone, String)> {
         let node = &self.flow.nodes[node];
         match node.end {
-            End::Return(value) if node.statements.is_empty() => {
-                Some((Tone::of(value), Decision(value).to_string()))
-            }
+            End::Return(value) if node.statements.is_empty() => Some(Tone::decision(value)),
             _ => None,
         }
     }
@@ -193,7 +208,7 @@ impl Maker<'_> {
         let mut cards = Vec::new();
         let mut ways = Vec::new();
         match &flow.nodes[node].end {
-            End::Return(value) => decision = Some((Tone::of(*value), Decision(*value).to_string())),
+            End::Return(value) => decision = Some(Tone::decision(*value)),
             End::Value(id) => {
                 decision = Some((Tone::Computed, format!("returns {}", flow.exprs.text(*id))));
             }

@@ -26,8 +26,9 @@ const fn colour(tone: Tone) -> &'static str {
 }
 
 fn graph(out: &mut String, chart: &Chart) -> fmt::Result {
-    writeln!(out, "digraph {} {{", Quoted(&chart.title))?;
-    writeln!(out, "  rankdir=LR; labelloc=t; label={};", Quoted(&chart.about))?;
+    let head = [chart.title.clone(), chart.about.clone()];
+    writeln!(out, "digraph filter {{")?;
+    writeln!(out, "  rankdir=LR; labelloc=t; label={};", Lines(&head))?;
     writeln!(out, "  node [shape=box, fontname=monospace, style=filled, fillcolor=\"#f6f8fa\"];")?;
     writeln!(out, "  edge [fontname=monospace];")?;
     for (index, shown) in chart.boxes.iter().enumerate() {
@@ -58,7 +59,7 @@ fn graph(out: &mut String, chart: &Chart) -> fmt::Result {
     writeln!(out, "}}")
 }
 
-/// A string in quotes. Graphviz takes a backslash for the beginning of an escape in most places.
+/// A string in quotes, where a backslash begins an escape: of labels and tooltips.
 struct Quoted<'t>(&'t str);
 
 impl fmt::Display for Quoted<'_> {

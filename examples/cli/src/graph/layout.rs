@@ -7,7 +7,7 @@
 
 use std::collections::HashMap;
 
-use super::chart::{Arrow, Box, Chart, Kind, Way};
+use super::chart::{Arrow, Box, Chart, Way};
 
 /// Pixels of a character, of which all fonts with fixed width have about 0.6 of their size.
 pub const CHARACTER: f64 = 7.25;
@@ -22,10 +22,13 @@ const GAP: f64 = 14.0;
 
 /// Between layers at least, and where arrows have labels, and at most.
 const NEAR: f64 = 44.0;
-const LABELLED: f64 = 64.0;
+const LABELLED: f64 = 88.0;
+
+/// What a label takes of that.
+const LABEL: f64 = 36.0;
 const FAR: f64 = 220.0;
 
-/// An arrow over more layers is no arrow but a [link](Kind::Link).
+/// An arrow over more layers is no arrow but a [link](Chart::link).
 const MAX_SPAN: usize = 8;
 
 /// As many layers are beside each other. What follows is a band below; arrows there are links.
@@ -77,6 +80,12 @@ struct Item {
     after: Vec<(usize, Way)>,
 }
 
+impl Item {
+    fn is_labelled(&self) -> bool {
+        self.after.iter().any(|(_, way)| *way != Way::Always)
+    }
+}
+
 impl Layout {
     /// Replaces arrows that are too long, and says where all is.
     pub fn of(chart: &mut Chart) -> Self {
@@ -95,11 +104,9 @@ impl Layout {
             })
             .collect();
         lead(&mut items, &chart.arrows);
-        for item in items.iter_mut().filter(|item| item.after.len() == 2 && item.is_box) {
-            if item.after.iter().any(|(_, way)| *way != Way::Always) {
-                // So that there is a line for each label.
-                item.place.height = item.place.height.max(2.5 * LINE);
-            }
+        for item in items.iter_mut().filter(|item| item.is_labelled() && item.is_box) {
+            // So that there is a line for each label.
+            item.place.height = item.place.height.max(2.5 * LINE);
         }
         let mut order = first_order(&items);
         reorder(&items, &mut order);
@@ -153,19 +160,9 @@ fn shorten(chart: &mut Chart, mut layers: Vec<usize>) -> Vec<usize> {
     for index in 0..chart.arrows.len() {
         let Arrow { from, to, .. } = chart.arrows[index];
         if layers[to] - layers[from] > MAX_SPAN || layers[to] / BAND != layers[from] / BAND {
-            let node = chart.boxes[to].node;
-            let lines = vec![format!("to step {node}")];
-            chart.boxes[to].is_linked = true;
-            chart.boxes.push(Box {
-                kind: Kind::Link,
-                lines,
-                decision: None,
-                insns: String::new(),
-                node,
-                is_linked: false,
-            });
+            let link = chart.link(to);
             behind.push(from);
-            chart.arrows[index].to = chart.boxes.len() - 1;
+            chart.arrows[index].to = link;
         }
     }
     for layer in &mut layers {
@@ -236,7 +233,7 @@ fn reorder(items: &[Item], order: &mut Vec<Vec<usize>>) {
         if fewest == 0 {
             break;
         }
-        let forward = sweep % 2 == 0;
+        let forward = sweep.is_multiple_of(2);
         let count = order.len();
         for step in 0..count {
             let layer = &mut order[if forward { step } else { count - 1 - step }];
@@ -306,7 +303,7 @@ fn put(items: &mut [Item], order: &[Vec<usize>]) {
         }
     }
     for step in 0..MOVES {
-        let forward = step % 2 == 0;
+        let forward = step.is_multiple_of(2);
         for at in 0..order.len() {
             let layer = &order[if forward { at } else { order.len() - 1 - at }];
             let wanted: Vec<_> = layer.iter().map(|index| wanted(items, *index, step)).collect();
@@ -327,7 +324,7 @@ fn wanted(items: &[Item], index: usize, step: usize) -> (f64, f64) {
     let after = item.after.iter().map(|(other, _)| y(*other));
     // At last both sides count.
     let both = step + 2 >= MOVES;
-    let forward = step % 2 == 0;
+    let forward = step.is_multiple_of(2);
     let (sum, count) = before
         .filter(|_| forward || both)
         .chain(after.filter(|_| !forward || both))
@@ -369,15 +366,41 @@ fn stretch(items: &mut [Item], order: &[Vec<usize>]) -> f64 {
     for band in order.chunks(BAND + 1) {
         let top = |index: &usize| items[*index].place.y - items[*index].place.height / 2.0;
         let first = band.iter().flatten().map(top).fold(f64::INFINITY, f64::min);
+        let empty = empty(items, band);
         let mut end = height;
         for index in band.iter().flatten() {
             let place = &mut items[*index].place;
-            place.y = (place.y - place.height / 2.0 - first + height).round();
+            let top = place.y - place.height / 2.0;
+            let above = empty.partition_point(|(below, _)| *below <= top);
+            let saved = above.checked_sub(1).map_or(0.0, |last| empty[last].1);
+            place.y = (top - saved - first + height).round();
             end = end.max(place.y + place.height);
         }
         height = end.ceil() + MARGIN;
     }
     height
+}
+
+/// Below which heights there is how much room above that nothing uses: parts that no arrow joins may be far apart.
+fn empty(items: &[Item], band: &[Vec<usize>]) -> Vec<(f64, f64)> {
+    let mut used: Vec<(f64, f64)> = Vec::new();
+    for item in band.iter().flatten().map(|index| &items[*index]) {
+        let Place { y, height, .. } = item.place;
+        used.push((y - height / 2.0, y + height / 2.0));
+        let others = item.after.iter().map(|(to, _)| items[*to].place.y);
+        used.extend(others.map(|other| (y.min(other), y.max(other))));
+    }
+    used.sort_by(|a, b| a.0.total_cmp(&b.0));
+    let mut empty: Vec<(f64, f64)> = Vec::new();
+    let mut end = f64::INFINITY;
+    for (first, last) in used {
+        if first > end + MARGIN {
+            let before = empty.last().map_or(0.0, |(_, saved)| *saved);
+            empty.push((first, before + first - end - MARGIN));
+        }
+        end = if end.is_finite() { end.max(last) } else { last };
+    }
+    empty
 }
 
 /// Gives layers their places. The result is the width of all, and where each layer ends.
@@ -394,8 +417,9 @@ fn columns(items: &mut [Item], order: &[Vec<usize>]) -> (f64, Vec<f64>) {
                     item.place.width = width;
                 }
             }
-            ends.push(x + width);
-            x += width + gap(items, layer);
+            let labelled = layer.iter().any(|index| items[*index].is_labelled());
+            ends.push(x + width + if labelled { LABEL } else { 0.0 });
+            x += width + gap(items, layer).max(if labelled { LABELLED } else { NEAR });
         }
     }
     (ends.iter().copied().fold(0.0, f64::max) + MARGIN, ends)
@@ -403,16 +427,13 @@ fn columns(items: &mut [Item], order: &[Vec<usize>]) -> (f64, Vec<f64>) {
 
 /// How far the next layer is: farther where arrows go far up or down.
 fn gap(items: &[Item], layer: &[usize]) -> f64 {
-    let (mut gap, mut steepest) = (NEAR, 0.0_f64);
+    let mut steepest = 0.0_f64;
     for item in layer.iter().map(|index| &items[*index]) {
-        for (to, way) in &item.after {
-            if *way != Way::Always {
-                gap = LABELLED;
-            }
+        for (to, _) in &item.after {
             steepest = steepest.max((middle(&items[*to].place) - middle(&item.place)).abs());
         }
     }
-    gap.max((steepest / 10.0).min(FAR)).round()
+    (steepest / 10.0).min(FAR).round()
 }
 
 fn middle(place: &Place) -> f64 {
@@ -466,7 +487,6 @@ mod tests {
         [beside && x == place.x, beside && x == place.x + place.width]
     }
 
-    #[expect(clippy::float_cmp, reason = "places are given, not computed again")]
     fn examine(chart: &mut Chart) {
         let count = chart.arrows.len();
         let layout = Layout::of(chart);

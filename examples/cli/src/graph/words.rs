@@ -143,8 +143,10 @@ impl<'f> Words<'f> {
         }
         let Some(arch) = self.arch_in(node) else { return plain("") };
         let has_x32 = self.name(arch, X32).is_some();
-        let all_x32 = has_x32 && set.covers(X32, MAX);
-        let mut nameless = if all_x32 { set.and(&Set::range(0, X32 - 1)) } else { set.clone() };
+        // All numbers of x32's, and what follows them there.
+        let all_x32 =
+            set.ranges().iter().find(|(first, last)| *first == X32 && *last >= 2 * X32 - 1 && has_x32);
+        let mut nameless = all_x32.map_or(set.clone(), |(_, last)| set.and(&Set::range(X32, *last).not(MAX)));
         let mut names = [Vec::new(), Vec::new()];
         let numbers = (0..NUMBERS).chain(0xf_0000..0xf_0010).map(|nr| (0, nr));
         let numbers = numbers.chain((X32..X32 + NUMBERS).filter(|_| has_x32).map(|nr| (1, nr)));
@@ -155,7 +157,7 @@ impl<'f> Words<'f> {
             }
         }
         let count = names[0].len() + names[1].len();
-        if count == 0 && !all_x32 {
+        if count == 0 && all_x32.is_none() {
             return Said { nameless, case: String::new(), ..plain("") };
         }
         let heads = [("calls", ""), ("calls of x32", "x32: ")];
@@ -166,8 +168,10 @@ impl<'f> Words<'f> {
                 _ => format!("{few}{}", names.join(" ")),
             })
             .collect();
-        if all_x32 {
-            words.push(format!("nr >= {X32:#x} (x32)"));
+        match all_x32 {
+            Some((_, MAX)) => words.push(format!("nr >= {X32:#x} (x32)")),
+            Some((_, last)) => words.push(format!("{X32:#x}-{last:#x} (x32)")),
+            None => {}
         }
         let whole = match (words.as_slice(), count, nameless.is_empty()) {
             ([name], 1, true) => Some(format!("nr == {name}")),
@@ -252,6 +256,7 @@ fn listed(set: &Set) -> String {
         .iter()
         .take(MAX_RANGES)
         .map(|(first, last)| match (first, last - first) {
+            (0x1000.., 0) => format!("{first:#x}"),
             (first, 0) => first.to_string(),
             _ if *last >= 0x1000 => format!("{first:#x}-{last:#x}"),
             _ => format!("{first}-{last}"),
