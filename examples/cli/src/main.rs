@@ -17,6 +17,7 @@ mod extension;
 mod filter;
 mod generate;
 mod host;
+mod json;
 mod lift;
 mod maps;
 mod number;

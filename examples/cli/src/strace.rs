@@ -7,5 +7,8 @@ mod read;
 mod split;
 mod value;
 
+#[cfg(test)]
+mod tests;
+
 pub use call::{Call, parse};
 pub use read::{Gap, NotRead, Reading, is_open, read};
