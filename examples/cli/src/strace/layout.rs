@@ -84,7 +84,7 @@ const SHORT: [&str; 11] = [
 pub fn place(name: &str, index: usize, arch: Arch) -> Place {
     let plain = Place::One { register: index, unit: 1 };
     // Which are printed there depends on the operation.
-    if matches!(name, "futex" | "ptrace") && index >= 2 {
+    if matches!(name, "futex" | "futex_time64" | "ptrace") && index >= 2 {
         return Place::Nowhere;
     }
     if !arch.is_compat() || arch == Arch::X32 {

@@ -168,10 +168,12 @@ impl Reading {
 /// The bits of a mode that strace prints of every call that has one.
 const MODE: u64 = 0xffff;
 
-/// Whether a number is octal, as modes are.
+/// Whether a number has no more bits than those: modes are octal, and protocols in the order of the network.
 fn is_mode(text: &str) -> bool {
-    text.split('|')
-        .any(|part| part.starts_with('0') && part.as_bytes().get(1).is_some_and(u8::is_ascii_digit))
+    text.starts_with("htons(")
+        || text
+            .split('|')
+            .any(|part| part.starts_with('0') && part.as_bytes().get(1).is_some_and(u8::is_ascii_digit))
 }
 
 /// The bits of an argument, which of them are known, and why not all.
