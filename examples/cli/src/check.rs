@@ -5,10 +5,11 @@ use std::process::ExitCode;
 
 use cbpf_translator::translate;
 use seccomp_kernel::Arch;
+use serde_json::json;
 
 use crate::filter::Name;
 use crate::profile_args::ProfileArgs;
-use crate::{arch, filter, output, report, style};
+use crate::{arch, filter, json, output, report, style};
 
 /// Check filters as Linux does when they are installed
 ///
@@ -23,6 +24,9 @@ pub struct CheckArgs {
     /// Whose numbers the names of system calls in assembler text have
     #[arg(long, value_parser = arch::parser(), default_value = arch::DEFAULT)]
     arch: Arch,
+    /// Print JSON; docs/json.md has its shape
+    #[arg(long)]
+    json: bool,
     #[command(flatten)]
     profile: ProfileArgs,
 }
@@ -30,8 +34,17 @@ pub struct CheckArgs {
 pub fn run(args: &CheckArgs) -> anyhow::Result<ExitCode> {
     filter::stdin_once(args.filters.iter().map(PathBuf::as_path))?;
     let mut worst = 0;
+    let mut filters = Vec::new();
     for path in &args.filters {
+        let file = Name(path).to_string();
         match lengths(path, args.arch, &args.profile) {
+            Ok((classic, ebpf)) if args.json => {
+                filters.push(json!({"file": file, "ok": true, "classic": classic, "ebpf": ebpf}));
+            }
+            Err(error) if args.json => {
+                filters.push(json!({"file": file, "ok": false, "error": json::failure(&error)}));
+                worst = worst.max(report::error(&error));
+            }
             Ok((classic, ebpf)) => {
                 let name = if args.filters.len() > 1 { format!("{}: ", Name(path)) } else { String::new() };
                 output::text(format_args!(
@@ -41,6 +54,9 @@ pub fn run(args: &CheckArgs) -> anyhow::Result<ExitCode> {
             }
             Err(error) => worst = worst.max(report::error(&error)),
         }
+    }
+    if args.json {
+        json::print(&json!({"filters": filters}))?;
     }
     Ok(worst.into())
 }

@@ -5,10 +5,11 @@ use std::process::ExitCode;
 
 use cbpf_translator::disasm::{Disassembly, EbpfListing};
 use seccomp_kernel::Arch;
+use serde_json::json;
 
 use crate::filter::Contents;
 use crate::profile_args::ProfileArgs;
-use crate::{arch, filter, output};
+use crate::{arch, filter, json, output};
 
 /// Print a filter as assembler text, also one that Linux would refuse
 ///
@@ -21,12 +22,21 @@ pub struct DisasmArgs {
     /// Whose numbers the names of system calls in assembler text have
     #[arg(long, value_parser = arch::parser(), default_value = arch::DEFAULT)]
     arch: Arch,
+    /// Print JSON; docs/json.md has its shape
+    #[arg(long)]
+    json: bool,
     #[command(flatten)]
     profile: ProfileArgs,
 }
 
 pub fn run(args: &DisasmArgs) -> anyhow::Result<ExitCode> {
     match filter::load_contents(&args.filter, args.arch, &args.profile)? {
+        Contents::Classic(insns) if args.json => {
+            json::print(&json!({"kind": "classic", "instructions": json::classic(&insns)}))?;
+        }
+        Contents::Object(filter) if args.json => {
+            json::print(&json!({"kind": "ebpf", "instructions": json::ebpf(&filter.insns)}))?;
+        }
         Contents::Classic(insns) => output::text(Disassembly(&insns))?,
         Contents::Object(filter) => output::text(EbpfListing(&filter.insns))?,
     }

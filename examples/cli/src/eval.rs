@@ -9,14 +9,15 @@ use std::process::ExitCode;
 use anyhow::{Context, anyhow};
 use seccomp_kernel::{Action, Arch};
 use seccomp_runtime::{EngineKind, SeccompData};
+use serde_json::json;
 
 use crate::filter::Name;
 use crate::host::{Memory, ThisProcess};
 use crate::number::NumberError;
 use crate::profile_args::ProfileArgs;
-use crate::return_value::ReturnValue;
+use crate::return_value::{ReturnValue, Words};
 use crate::setting::Setting;
-use crate::{arch, filter, maps, number, output, style};
+use crate::{arch, filter, json, maps, number, output, style};
 use engines::{Engines, Selection};
 
 /// Show what filters decide about a system call
@@ -69,6 +70,9 @@ pub struct EvalArgs {
     /// Print the events that eBPF filters sent, when all is decided
     #[arg(long)]
     events: bool,
+    /// Print JSON, of a batch a line for each call; docs/json.md has its shape
+    #[arg(long, conflicts_with_all = ["maps", "events"])]
+    json: bool,
     #[command(flatten)]
     profile: ProfileArgs,
 }
@@ -78,7 +82,7 @@ pub fn run(args: &EvalArgs) -> anyhow::Result<ExitCode> {
     let host = ThisProcess::new(args.memory.clone());
     let engines = Engines::load(&args.filters, args.arch, &args.profile, args.engine, &args.set, host)?;
     match (&args.batch, &args.nr) {
-        (Some(calls), _) => batch::run(&engines, calls)?,
+        (Some(calls), _) => batch::run(&engines, calls, args.json)?,
         (None, nr) => {
             let nr = nr.as_deref().context("--nr or --batch is needed")?;
             let data = SeccompData {
@@ -88,6 +92,21 @@ pub fn run(args: &EvalArgs) -> anyhow::Result<ExitCode> {
                 args: args.args,
             };
             let (value, winner) = engines.decide(&data)?;
+            if args.json {
+                json::print(&json!({
+                    "call": {
+                        "arch": args.arch.name(),
+                        "nr": data.nr,
+                        "name": args.arch.syscall_name(data.nr),
+                        "instruction_pointer": format!("{:#x}", data.instruction_pointer),
+                        "args": data.args.map(|arg| format!("{arg:#x}")),
+                    },
+                    "value": format!("{value:#010x}"),
+                    "decision": Words(value).to_string(),
+                    "from": Name(winner).to_string(),
+                }))?;
+                return Ok(ExitCode::SUCCESS);
+            }
             // Where all allow, no filter decides.
             let from = if args.filters.len() > 1 && Action::of(value) != Action::Allow {
                 format!(" from {}", Name(winner))

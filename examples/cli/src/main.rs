@@ -18,6 +18,7 @@ mod filter;
 mod generate;
 mod graph;
 mod host;
+mod json;
 mod lift;
 mod maps;
 mod number;

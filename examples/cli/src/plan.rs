@@ -9,12 +9,14 @@ use cbpf_translator::disasm::Disassembly;
 use cbpf_translator::{Checked, translate};
 use seccomp_kernel::{Arch, Program};
 use seccomp_runtime::{EngineKind, NUMBERS, NoExecMemory, Planned};
+use serde_json::{Value, json};
 
 use crate::engine::Engine;
 use crate::filter::Filter;
 use crate::profile_args::ProfileArgs;
 use crate::return_value::ReturnValue;
-use crate::{arch, eval, filter, output, progress, style};
+use crate::table::value_json;
+use crate::{arch, eval, filter, json, output, progress, style};
 
 /// Show what a filter decides by the system call number alone, and what is left of it for the other calls
 ///
@@ -35,6 +37,9 @@ pub struct PlanArgs {
     /// The system call entry to specialise for, and whose numbers names have
     #[arg(long, value_parser = arch::parser(), default_value = arch::DEFAULT)]
     arch: Arch,
+    /// Print JSON; docs/json.md has its shape
+    #[arg(long)]
+    json: bool,
     #[command(flatten)]
     profile: ProfileArgs,
 }
@@ -54,11 +59,14 @@ pub fn run(args: &PlanArgs) -> anyhow::Result<ExitCode> {
         Some(nr) => {
             let nr = eval::syscall(nr, args.arch)?;
             let plan = loaded.plan_of(args.arch.audit_arch(), nr);
-            output::text(format_args!(
-                "{}\n",
-                Line { numbers: nr..nr.saturating_add(1), plan, arch: args.arch }
-            ))?;
+            let line = Line { numbers: nr..nr.saturating_add(1), plan, arch: args.arch };
+            if args.json {
+                json::print(&line.json())?;
+            } else {
+                output::text(format_args!("{line}\n"))?;
+            }
         }
+        None if args.json => json::print(&Summary::of(&loaded, args.arch)?.json())?,
         None => output::text(Summary::of(&loaded, args.arch)?)?,
     }
     Ok(ExitCode::SUCCESS)
@@ -106,6 +114,20 @@ impl<'f> Summary<'f> {
     }
 }
 
+impl Summary<'_> {
+    fn json(&self) -> Value {
+        let residual = self.residual.as_ref().map(
+            |(program, size)| json!({"size": size.json(), "instructions": json::classic(program.insns())}),
+        );
+        json!({
+            "filter": self.filter.json(),
+            "numbers": self.intervals.iter().map(Line::json).collect::<Vec<_>>(),
+            "others": Plan(Planned::Whole).json(),
+            "residual": residual,
+        })
+    }
+}
+
 impl fmt::Display for Summary<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "filter: {}", self.filter)?;
@@ -131,6 +153,14 @@ struct Line {
     arch: Arch,
 }
 
+impl Line {
+    fn json(&self) -> Value {
+        let Range { start, end } = self.numbers;
+        let names: Vec<_> = self.numbers.clone().filter_map(|nr| self.arch.syscall_name(nr)).collect();
+        json!({"first": start, "last": end.saturating_sub(1).max(start), "names": names, "plan": Plan(self.plan).json()})
+    }
+}
+
 impl fmt::Display for Line {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         /// As many names as a line has room for.
@@ -154,6 +184,16 @@ impl fmt::Display for Line {
 /// A plan in words.
 struct Plan(Planned);
 
+impl Plan {
+    fn json(&self) -> Value {
+        match self.0 {
+            Planned::Constant(value) => json!({"kind": "constant", "then": value_json(value)}),
+            Planned::Residual => json!({"kind": "residual"}),
+            Planned::Whole => json!({"kind": "whole"}),
+        }
+    }
+}
+
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
@@ -174,6 +214,12 @@ struct Size {
 impl Size {
     fn of(program: &Checked) -> anyhow::Result<Self> {
         Ok(Self { classic: Some(program.insns().len()), ebpf: translate(program)?.insns().len() })
+    }
+}
+
+impl Size {
+    fn json(&self) -> Value {
+        json!({"classic": self.classic, "ebpf": self.ebpf})
     }
 }
 

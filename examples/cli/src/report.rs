@@ -27,11 +27,12 @@ pub fn error(error: &anyhow::Error) -> u8 {
         return BROKEN_PIPE;
     }
     line(style::error(NAME), format_args!("{error:#}"));
-    let is_refused = error.is::<CheckError>()
-        || error.is::<LiftError>()
-        || error.is::<VerifyError>()
-        || error.is::<TooLong>();
-    if is_refused { REFUSED } else { FAILED }
+    if is_refused(error) { REFUSED } else { FAILED }
+}
+
+/// Whether it is of a program that Linux would refuse, or that is not proved safe.
+pub fn is_refused(error: &anyhow::Error) -> bool {
+    error.is::<CheckError>() || error.is::<LiftError>() || error.is::<VerifyError>() || error.is::<TooLong>()
 }
 
 /// Reports what clap has to say: help and version as they are, an error on one line. The result is the exit

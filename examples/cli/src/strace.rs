@@ -9,6 +9,9 @@ mod show;
 mod split;
 mod value;
 
+#[cfg(test)]
+mod tests;
+
 pub use call::{Call, parse};
 pub use read::{Gap, NotRead, Reading, is_open, read};
 pub use show::Shown;

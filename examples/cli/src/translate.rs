@@ -10,12 +10,13 @@ use clap::ValueEnum;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use seccomp_kernel::Arch;
 use seccomp_runtime::EngineKind;
+use serde_json::json;
 
 use crate::engine::Engine;
 use crate::extension::Extension;
 use crate::filter::Filter;
 use crate::profile_args::ProfileArgs;
-use crate::{arch, filter, output};
+use crate::{arch, filter, json, output};
 
 /// Translate a filter to eBPF, byte for byte as Linux does
 ///
@@ -46,6 +47,8 @@ enum Format {
     Hex,
     /// The bytes
     Raw,
+    /// A list of instructions; docs/json.md has its shape
+    Json,
 }
 
 pub fn run(args: &TranslateArgs) -> anyhow::Result<ExitCode> {
@@ -58,6 +61,7 @@ pub fn run(args: &TranslateArgs) -> anyhow::Result<ExitCode> {
     };
     match args.format {
         Format::Text => output::text(EbpfListing(&insns))?,
+        Format::Json => json::print(&json!({"kind": "ebpf", "instructions": json::ebpf(&insns)}))?,
         Format::Hex => output::text(hex(&insns))?,
         Format::Raw => {
             output::bytes(insns.iter().map(|insn| insn.to_le_bytes()).collect::<Vec<_>>().as_flattened())?

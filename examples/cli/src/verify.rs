@@ -11,12 +11,13 @@ use cbpf_translator::disasm::EbpfInsn;
 use cbpf_translator::ebpf::Opcode;
 use seccomp_runtime::HELPERS;
 use seccomp_runtime::verifier::{Log, State, Verified};
+use serde_json::{Value, json};
 
 use crate::extension::{self, Extension, Unverified};
 use crate::filter::{self, Name};
 use crate::maps::kind_name;
 use crate::style::{self, Escaped};
-use crate::{output, progress, report};
+use crate::{json, output, progress, report};
 
 /// Prove that the eBPF filters of object files are safe
 ///
@@ -33,12 +34,18 @@ pub struct VerifyArgs {
     #[arg(value_name = "FILE", required = true)]
     files: Vec<PathBuf>,
     /// Print each instruction that is followed, and what is known before it
-    #[arg(long)]
+    #[arg(long, conflicts_with = "json")]
     verbose: bool,
+    /// Print JSON; docs/json.md has its shape
+    #[arg(long)]
+    json: bool,
 }
 
 pub fn run(args: &VerifyArgs) -> anyhow::Result<ExitCode> {
     filter::stdin_once(args.files.iter().map(PathBuf::as_path))?;
+    if args.json {
+        return as_json(args);
+    }
     let mut worst = 0;
     for path in &args.files {
         match read(path) {
@@ -53,6 +60,61 @@ pub fn run(args: &VerifyArgs) -> anyhow::Result<ExitCode> {
         }
     }
     Ok(worst.into())
+}
+
+fn as_json(args: &VerifyArgs) -> anyhow::Result<ExitCode> {
+    let (mut worst, mut shown) = (0, Vec::new());
+    for argument in &args.files {
+        let failed = |name: Option<&str>, path: &Path, error: &anyhow::Error| {
+            let error = json::failure(error);
+            json!({"file": Name(path).to_string(), "name": name, "ok": false, "error": error})
+        };
+        let (path, filters) = match read(argument) {
+            Ok(read) => read,
+            Err(error) => {
+                shown.push(failed(None, argument, &error));
+                worst = worst.max(report::error(&error));
+                continue;
+            }
+        };
+        for filter in filters {
+            let name = filter.name.clone();
+            match filter.verify(&mut ()).with_context(|| Name(&path).to_string()) {
+                Ok(filter) => shown.push(proved(&path, &filter)),
+                Err(error) => {
+                    shown.push(failed(Some(&name), &path, &error));
+                    worst = worst.max(report::error(&error));
+                }
+            }
+        }
+    }
+    json::print(&json!({"filters": shown}))?;
+    Ok(worst.into())
+}
+
+fn proved(path: &Path, filter: &Extension) -> Value {
+    let verified = &filter.verified;
+    let maps = filter.map_names().zip(verified.maps()).map(|(name, map)| {
+        json!({
+            "name": name,
+            "kind": kind_name(map.kind),
+            "max_entries": map.max_entries,
+            "key_size": map.key_size,
+            "value_size": map.value_size,
+        })
+    });
+    let helpers = HELPERS.iter().filter(|row| calls(verified, row.helper.id));
+    let helpers = helpers.map(|row| json!({"name": row.name, "capability": format!("{:?}", row.capability)}));
+    json!({
+        "file": Name(path).to_string(),
+        "name": filter.name,
+        "ok": true,
+        "instructions": verified.insns().len(),
+        "followed": verified.visited(),
+        "stack": verified.stack(),
+        "maps": maps.collect::<Vec<_>>(),
+        "helpers": helpers.collect::<Vec<_>>(),
+    })
 }
 
 fn read(argument: &Path) -> anyhow::Result<(PathBuf, Vec<Unverified>)> {

@@ -6,12 +6,14 @@ use std::path::Path;
 
 use anyhow::{Context, anyhow, ensure};
 use seccomp_runtime::SeccompData;
+use serde_json::json;
 
 use super::engines::Engines;
 use crate::filter::{self, Name};
 use crate::number::{self, NumberError};
 use crate::output;
 use crate::progress::Steps;
+use crate::return_value::Words;
 
 const FORMAT: &str = "arch nr ip a0 a1 a2 a3 a4 a5";
 
@@ -22,7 +24,8 @@ const LINES: u64 = 4096;
 const MAX_LINE: u64 = 1024;
 
 /// Prints the filters' return value for each line of a file.
-pub fn run(engines: &Engines, path: &Path) -> anyhow::Result<()> {
+/// With `as_json` it is an object.
+pub fn run(engines: &Engines, path: &Path, as_json: bool) -> anyhow::Result<()> {
     let name = || Name(path).to_string();
     let mut calls = BufReader::with_capacity(1 << 16, filter::open(path).with_context(name)?);
     // Where answers go to the terminal, they are what shows that it goes on.
@@ -46,7 +49,14 @@ pub fn run(engines: &Engines, path: &Path) -> anyhow::Result<()> {
                 progress.at(|| read);
             }
             let data = call(&line).with_context(|| format!("{}: line {number}", name()))?;
-            let (value, _) = engines.decide(&data)?;
+            let (value, winner) = engines.decide(&data)?;
+            if as_json {
+                let from = Name(winner).to_string();
+                let decision = Words(value).to_string();
+                let line = json!({"value": format!("{value:#010x}"), "decision": decision, "from": from});
+                writeln!(out, "{line}").context(output::STDOUT)?;
+                continue;
+            }
             writeln!(out, "{value:#010x}").context(output::STDOUT)?;
         }
         Ok(())

@@ -12,6 +12,8 @@ pub enum Place {
         /// What 1 there is in print.
         unit: u64,
     },
+    /// The lower 16 bits of the register are printed.
+    Short(usize),
     /// Its low half is in the first, its high half in the second.
     Two([usize; 2]),
     /// It is not known where.
@@ -63,9 +65,28 @@ const SPLIT: [&str; 4] = ["preadv", "pwritev", "preadv2", "pwritev2"];
 const INDIRECT: [(Arch, &str); 4] =
     [(Arch::I386, "mmap"), (Arch::I386, "select"), (Arch::I386, "socketcall"), (Arch::I386, "ipc")];
 
+/// Calls of 32-bit entries whose ids have 16 bits, all behind a path or a descriptor if there is one.
+const SHORT: [&str; 11] = [
+    "lchown",
+    "chown",
+    "fchown",
+    "setuid",
+    "setgid",
+    "setreuid",
+    "setregid",
+    "setresuid",
+    "setresgid",
+    "setfsuid",
+    "setfsgid",
+];
+
 /// Where the argument of this index is.
 pub fn place(name: &str, index: usize, arch: Arch) -> Place {
     let plain = Place::One { register: index, unit: 1 };
+    // Which are printed there depends on the operation.
+    if matches!(name, "futex" | "futex_time64" | "ptrace") && index >= 2 {
+        return Place::Nowhere;
+    }
     if !arch.is_compat() || arch == Arch::X32 {
         let behind = SPLIT.contains(&name) && index >= 4;
         return if behind { Place::One { register: index + 1, unit: 1 } } else { plain };
@@ -75,6 +96,9 @@ pub fn place(name: &str, index: usize, arch: Arch) -> Place {
     }
     if name == "mmap2" && index == 5 {
         return Place::One { register: index, unit: 4096 };
+    }
+    if SHORT.contains(&name) && (index > 0 || name.starts_with("set")) {
+        return Place::Short(index);
     }
     let Some((_, shape)) = WIDE.iter().find(|(wide, _)| *wide == name) else { return plain };
     let before = shape.bytes().take(index).filter(|kind| *kind != b'.').count();

@@ -34,8 +34,8 @@ pub enum Gap {
     NotShown,
     /// It is an address of what is printed.
     Address,
-    /// The upper half of a negative number, of which strace prints 32 bits or 64.
-    UpperHalf,
+    /// It is a negative number, which has 32 bits or 64, or a mode, of which strace prints the lower bits.
+    UpperBits,
     /// This is no number, and no constant that is known here.
     Text(String),
 }
@@ -46,7 +46,7 @@ impl fmt::Display for Gap {
             Self::None => f.write_str("known"),
             Self::NotShown => f.write_str("not shown"),
             Self::Address => f.write_str("an address that is not shown"),
-            Self::UpperHalf => f.write_str("negative, of 32 bits or 64"),
+            Self::UpperBits => f.write_str("its upper bits are not shown"),
             Self::Text(text) => write!(f, "{text:?} is not known here"),
         }
     }
@@ -106,7 +106,9 @@ pub fn read(text: &str, arch: Arch, number: Option<i32>, whole: bool) -> Result<
             _ if is_other => (Place::Nowhere, text),
             _ => (layout::place(name, index, arch), text),
         };
-        reading.put(place, text, arch)?;
+        // strace writes unknown flags and the mode of these calls without a bar between them.
+        let is_glued = GET.contains(&(name, index)) && text.contains("0x");
+        reading.put(place, if is_glued { "?" } else { text }, arch)?;
     }
     if arch.is_compat() {
         for (value, known) in reading.args.iter_mut().zip(&mut reading.known) {
@@ -117,6 +119,9 @@ pub fn read(text: &str, arch: Arch, number: Option<i32>, whole: bool) -> Result<
     }
     Ok(reading)
 }
+
+/// Those that get an object of System V's, with the index of that argument.
+const GET: [(&str, usize); 3] = [("semget", 2), ("msgget", 1), ("shmget", 2)];
 
 /// Whether the call has no closing parenthesis.
 pub fn is_open(text: &str) -> bool {
@@ -138,6 +143,11 @@ impl Reading {
                 let known = if exact { known } else { 0 };
                 [Some((register, value / unit, known, gap)), None]
             }
+            Place::Short(register) => {
+                let low = u64::from(u16::MAX);
+                let gap = if gap == Gap::None { Gap::UpperBits } else { gap };
+                [Some((register, value & low, known & low, gap)), None]
+            }
             Place::Two([low, high]) => {
                 let low = (low, value & u64::from(u32::MAX), known & u64::from(u32::MAX), gap.clone());
                 [Some(low), Some((high, value >> 32, known >> 32, gap))]
@@ -153,6 +163,17 @@ impl Reading {
         }
         Ok(())
     }
+}
+
+/// The bits of a mode that strace prints of every call that has one.
+const MODE: u64 = 0xffff;
+
+/// Whether a number has no more bits than those: modes are octal, and protocols in the order of the network.
+fn is_mode(text: &str) -> bool {
+    text.starts_with("htons(")
+        || text
+            .split('|')
+            .any(|part| part.starts_with('0') && part.as_bytes().get(1).is_some_and(u8::is_ascii_digit))
 }
 
 /// The bits of an argument, which of them are known, and why not all.
@@ -174,9 +195,10 @@ fn bits(text: &str, arch: Arch) -> (u64, u64, Gap) {
                 (bits, u64::MAX, Gap::None)
             } else {
                 let low = u64::from(u32::MAX);
-                (bits & low, low, Gap::UpperHalf)
+                (bits & low, low, Gap::UpperBits)
             }
         }
+        (bits, None) if is_mode(text) => (bits & MODE, MODE, Gap::UpperBits),
         (bits, None) => (bits, u64::MAX, Gap::None),
     }
 }

@@ -64,10 +64,22 @@ fn quoted(bytes: &[u8], start: usize) -> usize {
     }
 }
 
-/// The last place of a comment.
-fn comment(bytes: &[u8], start: usize) -> usize {
-    let end = bytes.get(start + 2..).unwrap_or_default().windows(2).position(|pair| pair == b"*/");
-    end.map_or(bytes.len(), |end| start + 2 + end + 1)
+/// The last place of a comment. One may be in another.
+pub fn comment(bytes: &[u8], start: usize) -> usize {
+    let (mut place, mut depth) = (start, 0usize);
+    while let Some(pair) = bytes.get(place..place + 2) {
+        match pair {
+            b"/*" => depth += 1,
+            b"*/" if depth <= 1 => return place + 1,
+            b"*/" => depth -= 1,
+            _ => {
+                place += 1;
+                continue;
+            }
+        }
+        place += 2;
+    }
+    bytes.len()
 }
 
 /// The place of the angle bracket that ends what is said of a descriptor. The arrow between two addresses is none; a
@@ -106,6 +118,7 @@ mod tests {
             ["4<TCP:[127.0.0.1:1->127.0.0.1:2]>", "1</dev/pts/0<char 136:0>>", "5</x->", "1<<3", "7"]
         );
         assert_eq!(texts(r#"6<UNIX-STREAM:[1->2,"/a>,b"]>, 1)"#), [r#"6<UNIX-STREAM:[1->2,"/a>,b"]>"#, "1"]);
+        assert_eq!(texts("1 /* a(0 /* b */, 2) */, 3) = 0"), ["1 /* a(0 /* b */, 2) */", "3"]);
         assert_eq!(split(") = 1"), Split { texts: vec![], behind: Some(" = 1"), unbalanced: None });
         assert_eq!(split("1, "), Split { texts: vec!["1", ""], behind: None, unbalanced: None });
         assert_eq!(split("1], 2)").unbalanced, Some(']'));

@@ -1,0 +1,59 @@
+//! What several commands print as JSON; docs/json.md has the shapes.
+
+use cbpf_translator::disasm::{Disassembly, EbpfInsn};
+use cbpf_translator::{CheckError, Insn, LiftError, SockFilter};
+use seccomp_runtime::verifier::VerifyError;
+use serde_json::{Value, json};
+
+use crate::{output, report};
+
+/// Prints a value.
+pub fn print(value: &Value) -> anyhow::Result<()> {
+    output::text(format_args!("{}\n", serde_json::to_string_pretty(value)?))
+}
+
+/// A failure: what is said on standard error, and of a program that is refused where and why.
+pub fn failure(error: &anyhow::Error) -> Value {
+    let (pc, reason) = if let Some(error) = error.downcast_ref::<CheckError>() {
+        match error {
+            CheckError::Insn { pc, why } => (Some(*pc), why.to_string()),
+            error => (None, error.to_string()),
+        }
+    } else if let Some(error) = error.downcast_ref::<VerifyError>() {
+        match error {
+            VerifyError::Insn { pc, why } => (Some(*pc), why.to_string()),
+            error => (None, error.to_string()),
+        }
+    } else if let Some(error) = error.downcast_ref::<LiftError>() {
+        (None, error.to_string())
+    } else {
+        (None, error.root_cause().to_string())
+    };
+    json!({
+        "message": format!("{error:#}"),
+        "refused": report::is_refused(error),
+        "pc": pc,
+        "reason": reason,
+    })
+}
+
+/// Instructions of a classic program.
+pub fn classic(insns: &[SockFilter]) -> Vec<Value> {
+    let text = Disassembly(insns).to_string();
+    let lines = text.lines().zip(insns).enumerate();
+    let insns = lines.map(|(pc, (line, insn))| {
+        let line = line.strip_prefix(&format!("L{pc}:")).unwrap_or(line);
+        let text = line.split_whitespace().collect::<Vec<_>>().join(" ");
+        json!({"pc": pc, "code": insn.code, "jt": insn.jt, "jf": insn.jf, "k": insn.k, "text": text})
+    });
+    insns.collect()
+}
+
+/// Instructions of an eBPF program.
+pub fn ebpf(insns: &[Insn]) -> Vec<Value> {
+    let shown = insns.iter().enumerate().map(|(pc, insn)| {
+        let bytes = format!("{:016x}", u64::from_be_bytes(insn.to_le_bytes()));
+        json!({"pc": pc, "bytes": bytes, "text": EbpfInsn { program: insns, pc }.to_string()})
+    });
+    shown.collect()
+}
