@@ -137,7 +137,7 @@ fn the_table_of_a_process_is_that_of_its_filters() {
     ]);
     assert_eq!((compared.status, compared.stdout.as_str(), compared.stderr.as_str()), (0, "", ""));
     let text = fs::read_to_string(page).unwrap();
-    assert!(text.contains(&format!("process {pid} (install64)")), "{text}");
+    assert!(text.contains(&format!("process {pid} (install-m64)")), "{text}");
     assert!(
         text.contains("data-same=\"yes\"")
             && !text.contains("data-same=\"no\"")

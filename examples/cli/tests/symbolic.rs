@@ -133,7 +133,7 @@ fn decisions_of_stacks_are_those_of_runs() {
     let (mut said, mut cases, mut agreed, mut differed) = (0, 0, 0, 0);
     for _ in 0..600 {
         let programs: Vec<Checked> = (0..rng.random_range(2..=4))
-            .filter_map(|_| match rng.random() {
+            .filter_map(|_| match rng.random_ratio(1, 8) {
                 true => check(generate::program(&mut rng, 32)).ok(),
                 false => compiled(&profile(&mut rng)),
             })
@@ -175,7 +175,7 @@ fn decisions_of_stacks_are_those_of_runs() {
         }
     }
     println!("{said} said, {cases} with conditions, {agreed} agree, {differed} do not");
-    assert!(said > 3000 && cases > 500 && agreed > 500 && differed > 500);
+    assert!(said > 2000 && cases > 100 && agreed > 500 && differed > 250);
 }
 
 /// Programs and a changed copy: a call that is found differs, and where none is, no call that is tried does.
@@ -331,7 +331,9 @@ fn a_table_has_conditions_in_words() {
         assert!(text.contains(&line), "{line:?} is not in {text}");
     }
     // x32's are not among them.
-    assert!(text.ends_with("every other number:\n  0x00050001 ERRNO(1 EPERM)\n"), "{text}");
+    let others =
+        "every other number:\n  KILL_THREAD unless nr in {0x151-0x1a7, 0x1d6-0x3fffffff, 0xffffffff}, then";
+    assert!(text.contains(others), "{text}");
 }
 
 /// The table's JSON, read and evaluated, gives what `eval` gives.

@@ -415,7 +415,7 @@ fn footer() -> Markup {
             }
             p {
                 "Made by seccomp-rbpf " (env!("CARGO_PKG_VERSION"))
-                ", which followed every path of the filters. The page loads nothing and sends nothing."
+                ". The page loads nothing and sends nothing."
             }
         }
     }
