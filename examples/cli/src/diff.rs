@@ -17,7 +17,7 @@ use crate::engine::Engine;
 use crate::filter::{self, Filter, Name};
 use crate::profile_args::ProfileArgs;
 use crate::return_value::Words;
-use crate::table::value_json;
+use crate::table::{self, value_json};
 use crate::{arch, output};
 
 /// Show on which calls two filters decide otherwise
@@ -208,12 +208,10 @@ impl Said {
     }
 }
 
-/// The names of numbers that have some; of intervals, those at most that a program could mean.
+/// The names of numbers that have some.
 fn names(arch: Option<Arch>, numbers: &Set) -> Vec<&'static str> {
-    const NUMBERS: u64 = 4096;
-    let ranges = numbers.ranges().iter();
-    let all = ranges.flat_map(|(first, last)| *first..=*last.min(&(first + NUMBERS)));
-    all.filter_map(|nr| arch?.syscall_name((nr as u32).cast_signed())).collect()
+    let named = arch.into_iter().flat_map(table::named);
+    named.filter(|(nr, _)| numbers.contains(nr.cast_unsigned().into())).map(|(_, name)| name).collect()
 }
 
 /// A call as `eval --batch` takes it.
@@ -235,8 +233,6 @@ struct Text<'r> {
 
 impl fmt::Display for Text<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        /// As many names, and intervals of numbers, as are printed.
-        const MAX: usize = 64;
         let [first, second] = self.names;
         for row in self.rows {
             let Row { arch, numbers, known, condition, values: [a, b], witness } = row;
@@ -244,19 +240,13 @@ impl fmt::Display for Text<'_> {
             if condition != "always" {
                 write!(f, ", where {condition}")?;
             }
-            let ranges = numbers.ranges();
-            let shown: Vec<_> = ranges
-                .iter()
-                .take(MAX)
-                .map(
-                    |(first, last)| if first == last { first.to_string() } else { format!("{first}-{last}") },
-                )
-                .collect();
-            let more = if ranges.len() > MAX { ", and more" } else { "" };
-            write!(f, "\n  numbers {}{more}", shown.join(", "))?;
+            let ranges = numbers.ranges().iter().map(|(first, last)| {
+                if first == last { first.to_string() } else { format!("{first}-{last}") }
+            });
+            write!(f, "\n  numbers {}", Beginning { words: &ranges.collect::<Vec<_>>(), between: ", " })?;
             let names = names(*known, numbers);
             if !names.is_empty() {
-                write!(f, "\n  {}", names.join(" "))?;
+                write!(f, "\n  {}", Beginning { words: &names, between: " " })?;
             }
             writeln!(f, "\n  shown by {}", Line(witness))?;
         }
@@ -266,5 +256,28 @@ impl fmt::Display for Text<'_> {
             (false, true) => writeln!(f, "there may be more differences: not all could be followed"),
             (false, false) => Ok(()),
         }
+    }
+}
+
+/// Words, and where they are more than about a line, how many more.
+struct Beginning<'w, W> {
+    words: &'w [W],
+    between: &'w str,
+}
+
+impl<W: AsRef<str>> fmt::Display for Beginning<'_, W> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        /// As long a line is.
+        const LINE: usize = 100;
+        let ends = self.words.iter().scan(0, |end, word| {
+            *end += word.as_ref().len() + self.between.len();
+            Some(*end)
+        });
+        // The first stands there however long it is.
+        let fit = ends.take_while(|end| *end <= LINE).count().max(1).min(self.words.len());
+        let (shown, more) = self.words.split_at(fit);
+        let shown: Vec<_> = shown.iter().map(AsRef::as_ref).collect();
+        f.write_str(&shown.join(self.between))?;
+        if more.is_empty() { Ok(()) } else { write!(f, " and {} more", more.len()) }
     }
 }

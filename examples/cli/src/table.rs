@@ -61,11 +61,7 @@ struct Table {
 
 impl Table {
     fn of(filter: &Filter, arch: Arch) -> anyhow::Result<Self> {
-        /// Names are for numbers below this, x32's bit aside, and for ARM's own.
-        const NUMBERS: i32 = 1024;
-        let base = if arch == Arch::X32 { seccomp_kernel::X32_SYSCALL_BIT } else { 0 };
-        let numbers = (base..base + NUMBERS).chain(0xf_0000..0xf_0010);
-        let named: Vec<_> = numbers.filter_map(|nr| Some((nr, arch.syscall_name(nr)?))).collect();
+        let named: Vec<_> = named(arch).collect();
         let mut rest = Set::range(0, u32::MAX.into());
         for (nr, _) in &named {
             rest = rest.and(&Set::of(nr.cast_unsigned().into()).not(u32::MAX.into()));
@@ -107,6 +103,15 @@ impl Table {
             "others": decision_json(&self.others),
         })
     }
+}
+
+/// The numbers of an entry that have names.
+pub fn named(arch: Arch) -> impl Iterator<Item = (i32, &'static str)> {
+    /// Names are for numbers below this, x32's bit aside, and for ARM's own.
+    const NUMBERS: i32 = 1024;
+    let base = if arch == Arch::X32 { seccomp_kernel::X32_SYSCALL_BIT } else { 0 };
+    let numbers = (base..base + NUMBERS).chain(0xf_0000..0xf_0010);
+    numbers.filter_map(move |nr| Some((nr, arch.syscall_name(nr)?)))
 }
 
 /// A return value with its words.

@@ -239,6 +239,42 @@ fn differences_have_conditions_and_calls() {
     }
 }
 
+/// Text has as many names and numbers as fit a line, JSON has all.
+#[test]
+fn of_many_numbers_text_has_the_first() {
+    let folder = TempDir::new().unwrap();
+    let old = file(&folder, "old.asm", "ret #SECCOMP_RET_ALLOW");
+    let deny = "ld [4]\n jne #AUDIT_ARCH_ARM, allow\n ld [0]\n jge #300, deny\n\
+                allow: ret #SECCOMP_RET_ALLOW\ndeny: ret #0\n";
+    let arm = file(&folder, "arm.asm", deny);
+    let all: Value =
+        serde_json::from_str(&printed(command("diff").args([&old, &arm]).arg("--json"), 1)).unwrap();
+    let [row] = all["differences"].as_array().unwrap().as_slice() else { panic!("{all}") };
+    let names: Vec<_> =
+        (300..0x10_0000).filter_map(|nr| Arch::Arm.syscall_name(nr)).map(Value::from).collect();
+    assert!(names.contains(&json!("set_tls")), "{names:?}");
+    assert_eq!(row["names"].as_array().unwrap(), &names);
+    assert_eq!(row["numbers"], json!([[300, u32::MAX]]));
+    let text = printed(command("diff").args([&old, &arm]), 1);
+    let lines: Vec<_> = text.lines().collect();
+    let [_, numbers, shown, _] = lines[..] else { panic!("{text}") };
+    assert_eq!(numbers, "  numbers 300-4294967295");
+    let (shown, more) = shown.trim_start().rsplit_once(" and ").unwrap();
+    assert!(shown.len() <= 100 && shown.len() > 80, "{shown}");
+    let shown: Vec<_> = shown.split(' ').collect();
+    assert_eq!(shown, names[..shown.len()]);
+    assert_eq!(more, format!("{} more", names.len() - shown.len()));
+
+    // Every second number below 2000.
+    let tests: String =
+        (0..1000).map(|half| format!("jne #{}, n{half}\nret #0\nn{half}: ", 2 * half)).collect();
+    let even = file(&folder, "even.asm", format!("ld [0]\n{tests}ret #SECCOMP_RET_ALLOW\n"));
+    let text = printed(command("diff").args([&old, &even]), 1);
+    let numbers = text.lines().find(|line| line.starts_with("  numbers 0, 2, 4, ")).unwrap();
+    let shown = numbers.matches(',').count() + 1;
+    assert!(numbers.ends_with(&format!(" and {} more", 1000 - shown)) && shown > 20, "{numbers}");
+}
+
 #[test]
 fn what_is_too_much_is_undecided() {
     // Whether two numbers have a product is not found out by halving.
