@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 use std::process::ExitCode;
+#[cfg(feature = "smt")]
+use std::time::Duration;
 
 use anyhow::{bail, ensure};
 use cbpf_translator::Checked;
@@ -43,6 +45,14 @@ pub struct DiffArgs {
     /// Print JSON; docs/explain.md has its shape
     #[arg(long)]
     json: bool,
+    /// The SMT solver that is asked about what cannot be followed: z3 or cvc5, or a path to one
+    #[cfg(feature = "smt")]
+    #[arg(long, value_name = "PROGRAM", default_value = "z3")]
+    solver: PathBuf,
+    /// As many seconds as it may have in all
+    #[cfg(feature = "smt")]
+    #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u32).range(1..))]
+    solver_time: u32,
     #[command(flatten)]
     profile: ProfileArgs,
 }
@@ -61,10 +71,15 @@ pub fn run(args: &DiffArgs) -> anyhow::Result<ExitCode> {
     filter::stdin_once(paths.map(PathBuf::as_path))?;
     let [a, b] = paths.map(|path| match filter::load_any(path, args.arch, &args.profile)? {
         Filter::Classic(program) => Ok(program),
-        Filter::Extension(_) => bail!("{}: diff compares classic filters and profiles only", Name(path)),
+        Filter::Extension(_) => bail!(
+            "{}: an eBPF filter, diff compares classic ones and profiles; for one call `explain` takes both, for many \
+             `eval --batch`",
+            Name(path)
+        ),
     });
     let programs = [a?, b?];
-    let differences = diff(&programs[0], &programs[1], &mut Work::new(WORK));
+    let mut differences = diff(&programs[0], &programs[1], &mut Work::new(WORK));
+    let left = args.decide(&mut differences, &programs);
     let rows = Row::all(&differences, &programs)?;
     let (equal, status) = match (rows.is_empty(), differences.undecided) {
         (true, false) => (Some(true), 0),
@@ -73,13 +88,49 @@ pub fn run(args: &DiffArgs) -> anyhow::Result<ExitCode> {
     };
     if args.json {
         let rows: Vec<_> = rows.iter().map(Row::json).collect();
-        let all = json!({"equal": equal, "complete": !differences.undecided, "differences": rows});
+        let all = json!({
+            "equal": equal,
+            "complete": !differences.undecided,
+            "undecided": left,
+            "differences": rows,
+        });
         output::text(format_args!("{}\n", serde_json::to_string_pretty(&all)?))?;
     } else {
         let [a, b] = paths.map(|path| Name(path).to_string());
-        output::text(Text { rows: &rows, undecided: differences.undecided, names: [&a, &b] })?;
+        output::text(Text { rows: &rows, undecided: left.as_deref(), names: [&a, &b] })?;
     }
     Ok(status.into())
+}
+
+impl DiffArgs {
+    /// Lets the solver decide what is left. Says why not all is decided.
+    #[cfg(feature = "smt")]
+    fn decide(&self, differences: &mut Differences, programs: &[Checked; 2]) -> Option<String> {
+        use seccomp_rbpf::symbolic::{Solver, Unsolved};
+
+        let solver = Solver::new(&self.solver, Duration::from_secs(self.solver_time.into()));
+        let decided = differences.decide(programs.each_ref(), &solver);
+        let name = self.solver.display();
+        differences.undecided.then(|| match decided {
+            Ok(()) => "not all could be followed".into(),
+            Err(Unsolved::Missing) => {
+                format!("not all could be followed, and {name} is not installed, which could decide it")
+            }
+            Err(error @ Unsolved::GaveUp) => {
+                format!("not all could be followed, and {name} {error}; --solver-time gives it more")
+            }
+            Err(error @ Unsolved::Failed) => {
+                format!("not all could be followed, and {name} {error}; --solver takes another")
+            }
+        })
+    }
+
+    /// Says why not all is decided.
+    #[cfg(not(feature = "smt"))]
+    fn decide(&self, differences: &mut Differences, _: &[Checked; 2]) -> Option<String> {
+        let words = "not all could be followed; with cargo's feature `smt` and z3 installed, z3 is asked";
+        differences.undecided.then(|| words.into())
+    }
 }
 
 /// Calls that get the same two values for the same reason.
@@ -161,9 +212,10 @@ impl Said {
     fn of(exprs: &Exprs, difference: &Difference) -> Self {
         let witness = &difference.witness;
         let every = Set::range(0, u32::MAX.into());
-        let Some(term) = Term::of(exprs, &difference.facts) else {
+        let term = difference.facts.as_ref().and_then(|facts| Term::of(exprs, facts));
+        let Some(term) = term else {
             return Self {
-                arch: format!("arch {:#010x}", witness.arch),
+                arch: arch_name(witness.arch.into()),
                 known: Arch::of_call(witness.arch, witness.nr),
                 numbers: Set::of(witness.nr.cast_unsigned().into()),
                 condition: "depends on arguments".into(),
@@ -185,10 +237,7 @@ impl Said {
         let mut rest = term.clone();
         let single = arches.as_ref().and_then(Set::single);
         let arch = match (&arches, single) {
-            (_, Some(value)) => {
-                let name = AUDIT_ARCH_NAMES.iter().find(|(_, arch)| u64::from(*arch) == value);
-                name.map_or_else(|| format!("arch {value:#010x}"), |(name, _)| (*name).into())
-            }
+            (_, Some(value)) => arch_name(value),
             (Some(set), None) if *set == every => "every architecture".into(),
             (Some(_), None) => "other architectures".into(),
             (None, None) => "architectures".into(),
@@ -206,6 +255,12 @@ impl Said {
             condition: rest.to_string(),
         }
     }
+}
+
+/// The name of an `AUDIT_ARCH_*` value, or that.
+fn arch_name(value: u64) -> String {
+    let name = AUDIT_ARCH_NAMES.iter().find(|(_, arch)| u64::from(*arch) == value);
+    name.map_or_else(|| format!("arch {value:#010x}"), |(name, _)| (*name).into())
 }
 
 /// The names of numbers that have some.
@@ -227,7 +282,7 @@ impl fmt::Display for Line<'_> {
 
 struct Text<'r> {
     rows: &'r [Row],
-    undecided: bool,
+    undecided: Option<&'r str>,
     names: [&'r str; 2],
 }
 
@@ -251,10 +306,10 @@ impl fmt::Display for Text<'_> {
             writeln!(f, "\n  shown by {}", Line(witness))?;
         }
         match (self.rows.is_empty(), self.undecided) {
-            (true, false) => writeln!(f, "equal for every call"),
-            (true, true) => writeln!(f, "undecided: no difference was found, and not all could be followed"),
-            (false, true) => writeln!(f, "there may be more differences: not all could be followed"),
-            (false, false) => Ok(()),
+            (true, None) => writeln!(f, "equal for every call"),
+            (true, Some(why)) => writeln!(f, "undecided: no difference was found, but {why}"),
+            (false, Some(why)) => writeln!(f, "there may be more differences: {why}"),
+            (false, None) => Ok(()),
         }
     }
 }

@@ -9,8 +9,12 @@ mod condition;
 mod diff;
 mod expr;
 mod facts;
+#[cfg(feature = "smt")]
+mod formula;
 mod range;
 mod set;
+#[cfg(feature = "smt")]
+mod solver;
 mod table;
 mod walk;
 
@@ -19,5 +23,7 @@ pub use diff::{Difference, Differences, diff};
 pub use expr::{Exprs, Id, alu};
 pub use facts::{Facts, Solved};
 pub use set::Set;
+#[cfg(feature = "smt")]
+pub use solver::{Solver, Unsolved};
 pub use table::{Decision, decision, others};
 pub use walk::{Leaf, TooMuch, Work, follow};
