@@ -143,6 +143,10 @@ mod tests {
             x86("execve(\"/bin/ls\"..., [\"ls\"], 0x7ffc /* 3 vars */)").unwrap(),
             (59, [0, 0, 0x7ffc, 0, 0, 0], vec![0, 1])
         );
+        assert_eq!(
+            x86("mmap(0x7fffffffffffffff, 2, PROT_READ|PROT_READ, 4, 5, 6)").unwrap(),
+            (9, [i64::MAX as u64, 2, 1, 4, 5, 6], vec![])
+        );
         let i386 = parse("openat(AT_FDCWD, NULL, 0)", Arch::I386).unwrap();
         assert_eq!(i386.args[0], 0xffff_ff9c);
         for (text, error) in [
@@ -153,10 +157,17 @@ mod tests {
             ("read(1) x", "\"x\" is behind the call"),
             ("read(fd=1)", "fd=: arguments by name are understood of x86_64's clone only"),
             ("read(, 1)", "argument 0: there is none"),
+            ("read(1, )", "argument 1: there is none"),
+            ("ioctl(1, _IOC(1, 2), 3)", "argument 1: \"_IOC(1, 2)\": no constant that is known here"),
             ("read(089)", "argument 0: \"089\": no octal number: invalid digit found in string"),
         ] {
             assert_eq!(format!("{:#}", x86(text).unwrap_err()), error);
         }
+        let clone = parse("clone(flags=1)", Arch::Aarch64).unwrap_err();
+        assert_eq!(format!("{clone:#}"), "flags=: arguments by name are understood of x86_64's clone only");
+        let map = |arch| parse("mmap(0, 1, 0, MAP_32BIT)", arch).map(|call| call.args[3]);
+        assert_eq!(map(Arch::X86_64).unwrap(), 0x40);
+        assert!(map(Arch::Riscv64).unwrap_err().root_cause().to_string().contains("MAP_32BIT"));
         let arm = parse("openat(AT_FDCWD, \"/\", O_DIRECTORY)", Arch::Aarch64).unwrap_err();
         assert_eq!(format!("{arm:#}"), "argument 2: \"O_DIRECTORY\": aarch64 has another number, write that");
     }
