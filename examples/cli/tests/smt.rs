@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use assert_cmd::Command;
 use cbpf_translator::{Checked, check};
 use rand::Rng;
-use seccomp_rbpf::symbolic::{Solver, Work, diff};
+use seccomp_rbpf::symbolic::{Solver, Unsolved, Work, diff};
 use seccomp_rbpf::trace::trace;
 use seccomp_tests::generate;
 use serde_json::Value;
@@ -256,11 +256,12 @@ fn pair(rng: &mut rand::rngs::SmallRng, longest: usize) -> Option<[Checked; 2]> 
     Some([check(before).ok()?, check(after).ok()?])
 }
 
-/// With a solver, whether two programs are equal is always decided; and the solver alone says what following paths says.
+/// With a solver, whether two programs are equal is decided, but where it runs out of time; and the solver alone says
+/// what following paths says.
 #[test]
-fn nothing_is_left_undecided_and_both_ways_agree() {
+fn next_to_nothing_is_left_undecided_and_both_ways_agree() {
     let mut rng = generate::seeded();
-    let (mut left, mut equal, mut different) = (0, 0, 0);
+    let (mut left, mut equal, mut different, mut gave_up) = (0, 0, 0, 0);
     for round in 0..1500 {
         let Some([a, b]) = pair(&mut rng, 48) else { continue };
         let solver = || Solver::new("z3", Duration::from_secs(60));
@@ -275,6 +276,10 @@ fn nothing_is_left_undecided_and_both_ways_agree() {
             format!("{a}\n{b}")
         };
         let decided = followed.decide([&a, &b], &solver());
+        if decided == Err(Unsolved::GaveUp) {
+            gave_up += 1;
+            continue;
+        }
         assert!(decided.is_ok(), "{decided:?} {}", replay());
         // Of what is different, more may differ where paths are too many.
         assert!(!followed.undecided || !followed.found.is_empty(), "{}", replay());
@@ -282,6 +287,10 @@ fn nothing_is_left_undecided_and_both_ways_agree() {
         let mut asked = diff(&a, &b, &mut Work::new(0));
         assert!(asked.undecided && asked.found.is_empty());
         let decided = asked.decide([&a, &b], &solver());
+        if decided == Err(Unsolved::GaveUp) {
+            gave_up += 1;
+            continue;
+        }
         assert!(decided.is_ok(), "{decided:?} {}", replay());
         assert_eq!(asked.found.is_empty(), followed.found.is_empty(), "{}", replay());
         assert_eq!(asked.undecided, !asked.found.is_empty());
@@ -291,6 +300,7 @@ fn nothing_is_left_undecided_and_both_ways_agree() {
             assert_ne!(a, b, "{}", replay());
         }
     }
-    println!("{left} were left undecided, {equal} are equal, {different} are not");
+    println!("{left} were left undecided, {equal} are equal, {different} are not, {gave_up} took too long");
+    assert!(gave_up <= 3, "{gave_up} of {}", equal + different + gave_up);
     assert!(equal > 20 && different > 3, "{left} {equal} {different}");
 }
