@@ -16,8 +16,8 @@ use super::facts::WORDS;
 use super::formula::Formula;
 use crate::trace::trace;
 
-/// As long as one question may take.
-const QUESTION: Duration = Duration::from_secs(20);
+/// One question may take a part of the time for all: this many take all of it.
+const QUESTIONS: u32 = 3;
 
 /// As much memory as z3 may have, in MiB.
 const MEMORY: u32 = 4096;
@@ -30,6 +30,7 @@ const TIMEOUT: &str = "timeout";
 pub struct Solver {
     program: OsString,
     until: Instant,
+    question: Duration,
 }
 
 /// Why a solver has left something undecided.
@@ -62,16 +63,21 @@ enum Found {
 }
 
 impl Solver {
-    /// The solver of this name or path: z3, or cvc5. From now on it may be asked for so long.
+    /// The solver of this name or path: z3, or cvc5. From now on it may be asked for so long, and for a third of
+    /// that each time.
     pub fn new(program: impl Into<OsString>, time: Duration) -> Self {
         let now = Instant::now();
-        Self { program: program.into(), until: now.checked_add(time).unwrap_or(now) }
+        Self {
+            program: program.into(),
+            until: now.checked_add(time).unwrap_or(now),
+            question: time / QUESTIONS,
+        }
     }
 
     /// Asks for a call that has what `say` says. Each question has a process of its own: a solver that keeps what it was
     /// told before reasons worse.
     fn ask(&self, say: impl Fn(&mut Formula<'_>) -> io::Result<()>) -> Result<Found, Unsolved> {
-        let left = self.until.saturating_duration_since(Instant::now()).min(QUESTION);
+        let left = self.until.saturating_duration_since(Instant::now()).min(self.question);
         if left.is_zero() {
             return Err(Unsolved::GaveUp);
         }
