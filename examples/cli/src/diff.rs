@@ -18,6 +18,7 @@ use crate::filter::{self, Filter, Name};
 use crate::profile_args::ProfileArgs;
 use crate::return_value::Words;
 use crate::table::value_json;
+use crate::wrap::wrapped;
 use crate::{arch, output, progress, style};
 
 /// Show on which calls two filters decide otherwise
@@ -78,7 +79,8 @@ pub fn run(args: &DiffArgs) -> anyhow::Result<ExitCode> {
         output::text(format_args!("{}\n", serde_json::to_string_pretty(&all)?))?;
     } else {
         let [a, b] = paths.map(|path| Name(path).to_string());
-        output::text(Text { rows: &rows, undecided: differences.undecided, names: [&a, &b] })?;
+        let undecided = differences.undecided;
+        output::text(Text { rows: &rows, undecided, names: [&a, &b], columns: output::columns(None) })?;
     }
     Ok(status.into())
 }
@@ -236,6 +238,7 @@ struct Text<'r> {
     rows: &'r [Row],
     undecided: bool,
     names: [&'r str; 2],
+    columns: Option<usize>,
 }
 
 impl fmt::Display for Text<'_> {
@@ -250,18 +253,15 @@ impl fmt::Display for Text<'_> {
                 write!(f, ", where {condition}")?;
             }
             let ranges = numbers.ranges();
-            let shown: Vec<_> = ranges
-                .iter()
-                .take(MAX)
-                .map(
-                    |(first, last)| if first == last { first.to_string() } else { format!("{first}-{last}") },
-                )
-                .collect();
-            let more = if ranges.len() > MAX { ", and more" } else { "" };
-            write!(f, "\n  numbers {}{more}", shown.join(", "))?;
+            let shown = ranges.iter().take(MAX).zip(1..).map(|((first, last), count)| {
+                let comma = if count < ranges.len() { "," } else { "" };
+                if first == last { format!("{first}{comma}") } else { format!("{first}-{last}{comma}") }
+            });
+            let more = (ranges.len() > MAX).then(|| "and more".into());
+            write!(f, "\n{}", wrapped("  numbers ", shown.chain(more), "    ", self.columns))?;
             let names = names(*known, numbers);
             if !names.is_empty() {
-                write!(f, "\n  {}", names.join(" "))?;
+                write!(f, "\n{}", wrapped("  ", names, "  ", self.columns))?;
             }
             writeln!(f, "\n  shown by {}", Line(witness))?;
         }
