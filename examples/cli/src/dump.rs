@@ -17,6 +17,7 @@ use serde_json::json;
 use crate::profile_args::ProfileArgs;
 use crate::run::proc::Status;
 use crate::run::sys::Stopped;
+use crate::style::Escaped;
 use crate::table::{self, Form, Subject};
 use crate::{arch, filter, json, output};
 
@@ -128,7 +129,7 @@ fn show_table(args: &DumpArgs, filters: &[Filter], wanted: Range<usize>) -> anyh
     let mut name = format!("process {pid}");
     if let Some(command) = Status::of(pid).name() {
         // A string takes everything.
-        let _ = write!(name, " ({command})");
+        let _ = write!(name, " ({})", Escaped(command));
     }
     if let Some(index) = args.filter {
         let _ = write!(name, ", filter {index}");

@@ -8,7 +8,7 @@ mod layout;
 mod svg;
 mod words;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::bail;
@@ -63,8 +63,7 @@ enum Format {
 pub fn run(args: &GraphArgs) -> anyhow::Result<ExitCode> {
     let name = Name(&args.filter).to_string();
     let filter = filter::load_any(&args.filter, args.arch, &args.profile)?;
-    let file = args.filter.file_name().filter(|name| *name != "-");
-    let title = file.map_or(name.clone(), |name| name.to_string_lossy().into_owned());
+    let title = Name(args.filter.file_name().map_or(&args.filter, Path::new)).to_string();
     let chart = match &filter {
         Filter::Extension(_) if args.json => bail!("{name}: --json is for classic filters and profiles only"),
         Filter::Extension(filter) => ebpf::chart(filter, title),

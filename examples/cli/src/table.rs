@@ -80,7 +80,7 @@ pub struct Subject {
     pub filters: Vec<Filter>,
 }
 
-/// What filters are called, with and without folders.
+/// What filters are called, with and without folders, [escaped](style::Escaped).
 pub struct Name {
     pub long: String,
     pub short: String,

@@ -4,7 +4,7 @@ use anyhow::{Context, bail, ensure};
 use seccomp_kernel::Arch;
 
 use super::layout;
-use super::split::{Split, split};
+use super::split::{Split, named, split};
 use super::value::value;
 
 /// A call that was read.
@@ -26,9 +26,9 @@ pub fn parse(text: &str, arch: Arch) -> anyhow::Result<Call> {
     let texts = arguments(rest)?;
     ensure!(texts.len() <= 6, "{} arguments, where a system call has six", texts.len());
     for (index, text) in texts.into_iter().enumerate() {
-        let (index, text) = match text.split_once('=') {
-            Some((key, value)) if is_name(key) => (named(name, key, arch)?, value),
-            _ => (index, text),
+        let (index, text) = match named(text) {
+            Some((key, value)) => (register(name, key, arch)?, value),
+            None => (index, text),
         };
         match value(text, arch).with_context(|| format!("argument {index}"))? {
             Some(value) => call.args[index] = narrow(value, arch).with_context(|| text.to_string())?,
@@ -48,11 +48,7 @@ fn narrow(value: u64, arch: Arch) -> anyhow::Result<u64> {
     Ok(value & u64::from(u32::MAX))
 }
 
-fn is_name(text: &str) -> bool {
-    !text.is_empty() && text.bytes().all(|byte| byte == b'_' || byte.is_ascii_lowercase())
-}
-
-fn named(call: &str, key: &str, arch: Arch) -> anyhow::Result<usize> {
+fn register(call: &str, key: &str, arch: Arch) -> anyhow::Result<usize> {
     ensure!(call == "clone", "{key}=: arguments by name are understood of clone only");
     layout::of_clone(key, arch).with_context(|| format!("{key}=: no argument of clone"))
 }
