@@ -22,7 +22,8 @@ use crate::{arch, filter, json, output};
 
 /// Show the filters that a process or thread runs under, the oldest first
 ///
-/// The thread is stopped for a moment. Needs the right to trace it, CAP_SYS_ADMIN, and no filter on this command itself.
+/// The thread is stopped for a moment; a sleep then goes on with restart_syscall, which its filters may deny. Needs the
+/// right to trace it, CAP_SYS_ADMIN, and no filter on this command itself.
 ///
 /// With --table, show what all of them together decide about each system call, as table does for files.
 #[derive(clap::Args)]

@@ -19,7 +19,7 @@ use crate::return_value::{ReturnValue, Words};
 use crate::wrap::wrapped;
 use crate::{arch, output, progress, report, style};
 use page::Page;
-pub use stack::Stack;
+pub use stack::{Stack, named};
 
 /// Show what filters decide about each system call, and on which arguments that depends
 ///
@@ -168,7 +168,7 @@ struct Table {
 
 impl Table {
     fn of(stack: &Stack, arch: Arch, work: &mut Work) -> Self {
-        let decided = stack::named(arch).map(|(nr, name)| (nr, name, stack.decision(arch, nr, work)));
+        let decided = named(arch).map(|(nr, name)| (nr, name, stack.decision(arch, nr, work)));
         Self { arch, calls: decided.collect(), others: stack.others(arch, work) }
     }
 
