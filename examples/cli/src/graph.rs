@@ -82,9 +82,6 @@ pub fn run(args: &GraphArgs) -> anyhow::Result<ExitCode> {
         Format::Svg => svg::draw(chart),
         Format::Dot => dot::write(&chart),
     };
-    match &args.output {
-        Some(path) => output::file(path, drawn.as_bytes())?,
-        None => output::text(drawn)?,
-    }
+    output::text_to(args.output.as_deref(), drawn)?;
     Ok(ExitCode::SUCCESS)
 }

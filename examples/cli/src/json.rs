@@ -1,5 +1,7 @@
 //! What several commands print as JSON; docs/json.md has the shapes.
 
+use std::path::Path;
+
 use cbpf_translator::disasm::EbpfInsn;
 use cbpf_translator::{CheckError, Insn, SockFilter};
 use seccomp_runtime::verifier::VerifyError;
@@ -9,7 +11,12 @@ use crate::{disasm, output, report};
 
 /// Prints a value.
 pub fn print(value: &Value) -> anyhow::Result<()> {
-    output::text(format_args!("{}\n", serde_json::to_string_pretty(value)?))
+    print_to(None, value)
+}
+
+/// Writes a value to a file, or prints it where none is named.
+pub fn print_to(path: Option<&Path>, value: &Value) -> anyhow::Result<()> {
+    output::text_to(path, format_args!("{}\n", serde_json::to_string_pretty(value)?))
 }
 
 /// A failure: what is said on standard error, and of a program that is refused where and why.

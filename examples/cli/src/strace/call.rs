@@ -84,6 +84,10 @@ mod tests {
             x86("execve(\"/bin/ls\"..., [\"ls\"], 0x7ffc /* 3 vars */)").unwrap(),
             (59, [0, 0, 0x7ffc, 0, 0, 0], vec![0, 1])
         );
+        assert_eq!(
+            x86("mmap(0x7fffffffffffffff, 2, PROT_READ|PROT_READ, 4, 5, 6)").unwrap(),
+            (9, [i64::MAX as u64, 2, 1, 4, 5, 6], vec![])
+        );
         let i386 = parse("openat(AT_FDCWD, NULL, 0)", Arch::I386).unwrap();
         assert_eq!(i386.args[0], 0xffff_ff9c);
         for (text, error) in [
@@ -94,6 +98,8 @@ mod tests {
             ("read(1) x", "\"x\" is behind the call"),
             ("read(fd=1)", "fd=: arguments by name are understood of clone only"),
             ("read(, 1)", "argument 0: there is none"),
+            ("read(1, )", "argument 1: there is none"),
+            ("ioctl(1, _IOC(1, 2), 3)", "argument 1: \"_IOC\": no function that is known here"),
             ("read(089)", "argument 0: \"089\": no octal number: invalid digit found in string"),
         ] {
             assert_eq!(format!("{:#}", x86(text).unwrap_err()), error);
@@ -102,5 +108,8 @@ mod tests {
         assert_eq!(arm.args[2], 0o40_000);
         let arm = parse("clone(child_stack=NULL, flags=SIGCHLD, tls=0x5)", Arch::Aarch64).unwrap();
         assert_eq!(arm.args, [17, 0, 0, 5, 0, 0]);
+        let map = |arch| parse("mmap(0, 1, 0, MAP_32BIT)", arch).map(|call| call.args[3]);
+        assert_eq!(map(Arch::X86_64).unwrap(), 0x40);
+        assert!(map(Arch::Riscv64).unwrap_err().root_cause().to_string().contains("MAP_32BIT"));
     }
 }
