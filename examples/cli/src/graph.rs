@@ -71,8 +71,7 @@ pub fn run(args: &GraphArgs) -> anyhow::Result<ExitCode> {
             let flow = Flow::of(program);
             let words = Words::of(&flow, args.arch);
             if args.json {
-                let json = json::of(&flow, &words, args.arch);
-                output::text(format_args!("{}\n", serde_json::to_string_pretty(&json)?))?;
+                crate::json::print(&json::of(&flow, &words, args.arch))?;
                 return Ok(ExitCode::SUCCESS);
             }
             Chart::of(&flow, &words, title, program.insns().len())

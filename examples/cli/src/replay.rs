@@ -19,7 +19,7 @@ use seccomp_runtime::SeccompData;
 use crate::filter::{self, Name};
 use crate::profile_args::ProfileArgs;
 use crate::strace::{self, Gap, NotRead, Reading};
-use crate::{arch, output};
+use crate::{arch, json, output};
 use line::{End, Line};
 use prefix::Prefix;
 use stack::{Outcome, Stack, Verdict};
@@ -71,7 +71,7 @@ pub fn run(args: &ReplayArgs) -> anyhow::Result<ExitCode> {
     replay.read(log).with_context(|| Name(log).to_string())?;
     let tally = replay.finish();
     if args.json {
-        output::text(format_args!("{}\n", serde_json::to_string_pretty(&tally.json())?))?;
+        json::print(&tally.json())?;
     } else {
         output::text(&tally)?;
     }

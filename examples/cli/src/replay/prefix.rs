@@ -1,5 +1,7 @@
 //! What stands before the call in a line: thread, time, number and instruction pointer.
 
+use crate::number;
+
 /// What is told there.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Prefix {
@@ -47,8 +49,8 @@ impl Prefix {
         if is_address && inner.bytes().all(|byte| byte == b'?') {
             return Some((self, rest));
         }
-        let nr = inner.trim_start().parse::<i64>().ok()?;
-        Some((Self { nr: Some(nr as i32), ..self }, rest))
+        let nr = number::syscall(inner.trim_start()).ok()?;
+        Some((Self { nr: Some(nr), ..self }, rest))
     }
 }
 
@@ -104,14 +106,20 @@ mod tests {
                 Some(0x7f00_0000_0010),
             ),
             ("[   0] [????????] read(3)", None, Some(0), None),
+            ("[4294967295] read(3)", None, Some(-1), None),
             ("[f7f1b5e9] read(3)", None, None, Some(0xf7f1_b5e9)),
         ];
         for (line, pid, nr, ip) in rows {
             assert_eq!(Prefix::parse(line), (Prefix { pid, nr, ip }, "read(3)"), "{line}");
         }
-        for line in
-            ["[pid x] read(3)", "[ Process PID=7 runs in 32 bit mode. ]", "(+ 1", "[1 read(3)", ") = 3"]
-        {
+        for line in [
+            "[pid x] read(3)",
+            "[ Process PID=7 runs in 32 bit mode. ]",
+            "[4294967296] read(3)",
+            "(+ 1",
+            "[1 read(3)",
+            ") = 3",
+        ] {
             assert_eq!(Prefix::parse(line), (Prefix::default(), line));
         }
     }
