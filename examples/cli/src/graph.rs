@@ -61,6 +61,7 @@ enum Format {
 }
 
 pub fn run(args: &GraphArgs) -> anyhow::Result<ExitCode> {
+    filter::spared(args.output.as_deref(), [args.filter.as_path()])?;
     let name = Name(&args.filter).to_string();
     let filter = filter::load_any(&args.filter, args.arch, &args.profile)?;
     let file = args.filter.file_name().filter(|name| *name != "-");
@@ -84,8 +85,8 @@ pub fn run(args: &GraphArgs) -> anyhow::Result<ExitCode> {
         Format::Dot => dot::write(&chart),
     };
     match &args.output {
-        Some(path) => output::file(path, drawn.as_bytes())?,
-        None => output::text(drawn)?,
+        Some(path) if path.as_os_str() != "-" => output::file(path, drawn.as_bytes())?,
+        _ => output::text(drawn)?,
     }
     Ok(ExitCode::SUCCESS)
 }
