@@ -27,9 +27,6 @@ pub struct AssembleArgs {
 pub fn run(args: &AssembleArgs) -> anyhow::Result<ExitCode> {
     filter::spared(args.output.as_deref(), [args.file.as_path()])?;
     let program = filter::to_bytes(&filter::load_text(&args.file, args.arch)?);
-    match &args.output {
-        Some(path) if path.as_os_str() != "-" => output::file(path, &program)?,
-        _ => output::bytes(&program)?,
-    }
+    output::bytes_to(args.output.as_deref(), &program)?;
     Ok(ExitCode::SUCCESS)
 }

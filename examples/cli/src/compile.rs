@@ -56,15 +56,11 @@ pub fn run(args: &CompileArgs) -> anyhow::Result<ExitCode> {
     let json = filter::read(&args.profile)?;
     let meaning = args.options.meaning(&args.profile, &json, args.arch).with_context(name)?;
     let compiled = || meaning.compile().with_context(name);
-    let bytes = match args.format {
-        Format::Raw => filter::to_bytes(&compiled()?),
-        Format::Asm => Disassembly(&compiled()?).to_string().into_bytes(),
-        Format::Text => Words(&meaning).to_string().into_bytes(),
-    };
-    match (&args.output, args.format) {
-        (Some(path), _) if path.as_os_str() != "-" => output::file(path, &bytes)?,
-        (_, Format::Raw) => output::bytes(&bytes)?,
-        _ => output::text(String::from_utf8_lossy(&bytes))?,
+    let output = args.output.as_deref();
+    match args.format {
+        Format::Raw => output::bytes_to(output, &filter::to_bytes(&compiled()?))?,
+        Format::Asm => output::text_to(output, Disassembly(&compiled()?))?,
+        Format::Text => output::text_to(output, Words(&meaning))?,
     }
     Ok(ExitCode::SUCCESS)
 }

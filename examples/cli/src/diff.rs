@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 use std::process::ExitCode;
+#[cfg(feature = "smt")]
+use std::time::Duration;
 
 use anyhow::{bail, ensure};
 use cbpf_translator::Checked;
@@ -17,7 +19,7 @@ use crate::engine::Engine;
 use crate::filter::{self, Filter, Name};
 use crate::profile_args::ProfileArgs;
 use crate::return_value::Words;
-use crate::table::value_json;
+use crate::table::{self, value_json};
 use crate::{arch, output, progress, style};
 
 /// Show on which calls two filters decide otherwise
@@ -43,6 +45,14 @@ pub struct DiffArgs {
     /// Print JSON; docs/explain.md has its shape
     #[arg(long)]
     json: bool,
+    /// The SMT solver that is asked about what cannot be followed: z3 or cvc5, or a path to one
+    #[cfg(feature = "smt")]
+    #[arg(long, value_name = "PROGRAM", default_value = "z3")]
+    solver: PathBuf,
+    /// As many seconds as it may have in all
+    #[cfg(feature = "smt")]
+    #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u32).range(1..))]
+    solver_time: u32,
     #[command(flatten)]
     profile: ProfileArgs,
 }
@@ -61,11 +71,19 @@ pub fn run(args: &DiffArgs) -> anyhow::Result<ExitCode> {
     filter::stdin_once(paths.map(PathBuf::as_path))?;
     let [a, b] = paths.map(|path| match filter::load_any(path, args.arch, &args.profile)? {
         Filter::Classic(program) => Ok(program),
-        Filter::Extension(_) => bail!("{}: diff compares classic filters and profiles only", Name(path)),
+        Filter::Extension(_) => bail!(
+            "{}: an eBPF filter, diff compares classic ones and profiles; for one call `explain` takes both, for many \
+             `eval --batch`",
+            Name(path)
+        ),
     });
     let programs = [a?, b?];
-    let compare = || diff(&programs[0], &programs[1], &mut Work::new(WORK));
-    let differences = progress::during("comparing all paths", compare);
+    let compare = || {
+        let mut differences = diff(&programs[0], &programs[1], &mut Work::new(WORK));
+        let left = args.decide(&mut differences, &programs);
+        (differences, left)
+    };
+    let (differences, left) = progress::during("comparing all paths", compare);
     let rows = Row::all(&differences, &programs)?;
     let (equal, status) = match (rows.is_empty(), differences.undecided) {
         (true, false) => (Some(true), 0),
@@ -74,13 +92,49 @@ pub fn run(args: &DiffArgs) -> anyhow::Result<ExitCode> {
     };
     if args.json {
         let rows: Vec<_> = rows.iter().map(Row::json).collect();
-        let all = json!({"equal": equal, "complete": !differences.undecided, "differences": rows});
+        let all = json!({
+            "equal": equal,
+            "complete": !differences.undecided,
+            "undecided": left,
+            "differences": rows,
+        });
         output::text(format_args!("{}\n", serde_json::to_string_pretty(&all)?))?;
     } else {
         let [a, b] = paths.map(|path| Name(path).to_string());
-        output::text(Text { rows: &rows, undecided: differences.undecided, names: [&a, &b] })?;
+        output::text(Text { rows: &rows, undecided: left.as_deref(), names: [&a, &b] })?;
     }
     Ok(status.into())
+}
+
+impl DiffArgs {
+    /// Lets the solver decide what is left. Says why not all is decided.
+    #[cfg(feature = "smt")]
+    fn decide(&self, differences: &mut Differences, programs: &[Checked; 2]) -> Option<String> {
+        use seccomp_rbpf::symbolic::{Solver, Unsolved};
+
+        let solver = Solver::new(&self.solver, Duration::from_secs(self.solver_time.into()));
+        let decided = differences.decide(programs.each_ref(), &solver);
+        let name = self.solver.display();
+        differences.undecided.then(|| match decided {
+            Ok(()) => "not all could be followed".into(),
+            Err(Unsolved::Missing) => {
+                format!("not all could be followed, and {name} is not installed, which could decide it")
+            }
+            Err(error @ Unsolved::GaveUp) => {
+                format!("not all could be followed, and {name} {error}; --solver-time gives it more")
+            }
+            Err(error @ Unsolved::Failed) => {
+                format!("not all could be followed, and {name} {error}; --solver takes another")
+            }
+        })
+    }
+
+    /// Says why not all is decided.
+    #[cfg(not(feature = "smt"))]
+    fn decide(&self, differences: &mut Differences, _: &[Checked; 2]) -> Option<String> {
+        let words = "not all could be followed; with cargo's feature `smt` and z3 installed, z3 is asked";
+        differences.undecided.then(|| words.into())
+    }
 }
 
 /// Calls that get the same two values for the same reason.
@@ -162,9 +216,10 @@ impl Said {
     fn of(exprs: &Exprs, difference: &Difference) -> Self {
         let witness = &difference.witness;
         let every = Set::range(0, u32::MAX.into());
-        let Some(term) = Term::of(exprs, &difference.facts) else {
+        let term = difference.facts.as_ref().and_then(|facts| Term::of(exprs, facts));
+        let Some(term) = term else {
             return Self {
-                arch: format!("arch {:#010x}", witness.arch),
+                arch: arch_name(witness.arch.into()),
                 known: Arch::of_call(witness.arch, witness.nr),
                 numbers: Set::of(witness.nr.cast_unsigned().into()),
                 condition: "depends on arguments".into(),
@@ -186,10 +241,7 @@ impl Said {
         let mut rest = term.clone();
         let single = arches.as_ref().and_then(Set::single);
         let arch = match (&arches, single) {
-            (_, Some(value)) => {
-                let name = AUDIT_ARCH_NAMES.iter().find(|(_, arch)| u64::from(*arch) == value);
-                name.map_or_else(|| format!("arch {value:#010x}"), |(name, _)| (*name).into())
-            }
+            (_, Some(value)) => arch_name(value),
             (Some(set), None) if *set == every => "every architecture".into(),
             (Some(_), None) => "other architectures".into(),
             (None, None) => "architectures".into(),
@@ -213,12 +265,16 @@ fn words(value: u32) -> style::Styled<Words> {
     style::decision(value, Words(value))
 }
 
-/// The names of numbers that have some; of intervals, those at most that a program could mean.
+/// The name of an `AUDIT_ARCH_*` value, or that.
+fn arch_name(value: u64) -> String {
+    let name = AUDIT_ARCH_NAMES.iter().find(|(_, arch)| u64::from(*arch) == value);
+    name.map_or_else(|| format!("arch {value:#010x}"), |(name, _)| (*name).into())
+}
+
+/// The names of numbers that have some.
 fn names(arch: Option<Arch>, numbers: &Set) -> Vec<&'static str> {
-    const NUMBERS: u64 = 4096;
-    let ranges = numbers.ranges().iter();
-    let all = ranges.flat_map(|(first, last)| *first..=*last.min(&(first + NUMBERS)));
-    all.filter_map(|nr| arch?.syscall_name((nr as u32).cast_signed())).collect()
+    let named = arch.into_iter().flat_map(table::named);
+    named.filter(|(nr, _)| numbers.contains(nr.cast_unsigned().into())).map(|(_, name)| name).collect()
 }
 
 /// A call as `eval --batch` takes it.
@@ -234,14 +290,12 @@ impl fmt::Display for Line<'_> {
 
 struct Text<'r> {
     rows: &'r [Row],
-    undecided: bool,
+    undecided: Option<&'r str>,
     names: [&'r str; 2],
 }
 
 impl fmt::Display for Text<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        /// As many names, and intervals of numbers, as are printed.
-        const MAX: usize = 64;
         let [first, second] = self.names;
         for row in self.rows {
             let Row { arch, numbers, known, condition, values: [a, b], witness } = row;
@@ -249,27 +303,44 @@ impl fmt::Display for Text<'_> {
             if condition != "always" {
                 write!(f, ", where {condition}")?;
             }
-            let ranges = numbers.ranges();
-            let shown: Vec<_> = ranges
-                .iter()
-                .take(MAX)
-                .map(
-                    |(first, last)| if first == last { first.to_string() } else { format!("{first}-{last}") },
-                )
-                .collect();
-            let more = if ranges.len() > MAX { ", and more" } else { "" };
-            write!(f, "\n  numbers {}{more}", shown.join(", "))?;
+            let ranges = numbers.ranges().iter().map(|(first, last)| {
+                if first == last { first.to_string() } else { format!("{first}-{last}") }
+            });
+            write!(f, "\n  numbers {}", Beginning { words: &ranges.collect::<Vec<_>>(), between: ", " })?;
             let names = names(*known, numbers);
             if !names.is_empty() {
-                write!(f, "\n  {}", names.join(" "))?;
+                write!(f, "\n  {}", Beginning { words: &names, between: " " })?;
             }
             writeln!(f, "\n  shown by {}", Line(witness))?;
         }
         match (self.rows.is_empty(), self.undecided) {
-            (true, false) => writeln!(f, "equal for every call"),
-            (true, true) => writeln!(f, "undecided: no difference was found, and not all could be followed"),
-            (false, true) => writeln!(f, "there may be more differences: not all could be followed"),
-            (false, false) => Ok(()),
+            (true, None) => writeln!(f, "equal for every call"),
+            (true, Some(why)) => writeln!(f, "undecided: no difference was found, but {why}"),
+            (false, Some(why)) => writeln!(f, "there may be more differences: {why}"),
+            (false, None) => Ok(()),
         }
+    }
+}
+
+/// Words, and where they are more than about a line, how many more.
+struct Beginning<'w, W> {
+    words: &'w [W],
+    between: &'w str,
+}
+
+impl<W: AsRef<str>> fmt::Display for Beginning<'_, W> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        /// As long a line is.
+        const LINE: usize = 100;
+        let ends = self.words.iter().scan(0, |end, word| {
+            *end += word.as_ref().len() + self.between.len();
+            Some(*end)
+        });
+        // The first stands there however long it is.
+        let fit = ends.take_while(|end| *end <= LINE).count().max(1).min(self.words.len());
+        let (shown, more) = self.words.split_at(fit);
+        let shown: Vec<_> = shown.iter().map(AsRef::as_ref).collect();
+        f.write_str(&shown.join(self.between))?;
+        if more.is_empty() { Ok(()) } else { write!(f, " and {} more", more.len()) }
     }
 }

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use cbpf_translator::SockFilter;
 use cbpf_translator::disasm::{Disassembly, EbpfListing};
 use seccomp_kernel::Arch;
 use serde_json::json;
@@ -41,4 +42,15 @@ pub fn run(args: &DisasmArgs) -> anyhow::Result<ExitCode> {
         Contents::Object(filter) => output::text(EbpfListing(&filter.insns))?,
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// The instructions of a program, each as it stands there without its label and with single spaces.
+pub fn lines(insns: &[SockFilter]) -> Vec<String> {
+    let text = Disassembly(insns).to_string();
+    let lines = text.lines().enumerate().map(|(pc, line)| {
+        // A label stands before the first instruction that a jump goes to.
+        let line = line.strip_prefix(&format!("L{pc}:")).unwrap_or(line);
+        line.split_whitespace().collect::<Vec<_>>().join(" ")
+    });
+    lines.collect()
 }

@@ -12,16 +12,19 @@ use clap::ValueEnum;
 use nix::errno::Errno;
 use nix::unistd::Pid;
 use seccomp_kernel::Arch;
+use serde_json::json;
 
 use crate::profile_args::ProfileArgs;
 use crate::run::proc::Status;
 use crate::run::sys::Stopped;
+use crate::style::Escaped;
 use crate::table::{self, Form, Subject};
-use crate::{arch, filter, output};
+use crate::{arch, filter, json, output};
 
 /// Show the filters that a process or thread runs under, the oldest first
 ///
-/// The thread is stopped for a moment. Needs the right to trace it, CAP_SYS_ADMIN, and no filter on this command itself.
+/// The thread is stopped for a moment; a sleep then goes on with restart_syscall, which its filters may deny. Needs the
+/// right to trace it, CAP_SYS_ADMIN, and no filter on this command itself.
 ///
 /// With --table, show what all of them together decide about each system call, as table does for files.
 #[derive(clap::Args)]
@@ -47,8 +50,8 @@ pub struct DumpArgs {
     /// The system call entry of the table; a page has all that the filters tell apart, this one first
     #[arg(long, value_parser = arch::parser(), default_value = arch::DEFAULT, requires = "table")]
     arch: Arch,
-    /// Print the table as JSON
-    #[arg(long, requires = "table", conflicts_with = "html")]
+    /// Print JSON: docs/json.md has the shape of filters, docs/explain.md that of the table
+    #[arg(long, conflicts_with_all = ["format", "html"])]
     json: bool,
     /// Print the table as one HTML page
     #[arg(long, requires = "table")]
@@ -90,6 +93,14 @@ pub fn run(args: &DumpArgs) -> anyhow::Result<ExitCode> {
         show_table(args, &filters, wanted)?;
         return Ok(ExitCode::SUCCESS);
     }
+    if args.json {
+        let shown = wanted.map(|index| {
+            let Filter { insns, logs } = &filters[index];
+            json!({"index": index, "logs": logs, "instructions": json::classic(insns)})
+        });
+        json::print(&json!({"filters": shown.collect::<Vec<_>>()}))?;
+        return Ok(ExitCode::SUCCESS);
+    }
     match args.format {
         Format::Raw => {
             ensure!(wanted.len() == 1, "process {pid} has {count} filters; --filter says which");
@@ -118,7 +129,7 @@ fn show_table(args: &DumpArgs, filters: &[Filter], wanted: Range<usize>) -> anyh
     let mut name = format!("process {pid}");
     if let Some(command) = Status::of(pid).name() {
         // A string takes everything.
-        let _ = write!(name, " ({command})");
+        let _ = write!(name, " ({})", Escaped(command));
     }
     if let Some(index) = args.filter {
         let _ = write!(name, ", filter {index}");

@@ -8,7 +8,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, bail, ensure};
 use cbpf_translator::cbpf::Cond;
-use cbpf_translator::disasm::{Disassembly, EbpfInsn};
+use cbpf_translator::disasm::EbpfInsn;
 use cbpf_translator::{Checked, translate};
 use seccomp_kernel::{Action, Arch, strictest};
 use seccomp_rbpf::profile::Meaning;
@@ -26,7 +26,7 @@ use crate::profile_args::ProfileArgs;
 use crate::return_value::{ReturnValue, Words};
 use crate::setting::{self, Setting};
 use crate::strace::{self, Call, Prefix};
-use crate::{arch, eval, output};
+use crate::{arch, disasm, eval, output};
 use asked::Recorded;
 
 /// Show why filters decide about a system call as they do
@@ -246,21 +246,15 @@ impl Explained {
         let translated = translate(program)?;
         let ebpf = translated.insns();
         let begins = |pc: usize| translated.pc_map().get(pc).map_or(ebpf.len(), |pc| usize::from(*pc));
-        let text = Disassembly(program.insns()).to_string();
-        let lines: Vec<_> = text.lines().collect();
+        let lines = disasm::lines(program.insns());
         let Trace { steps, value } = trace(program, data);
-        let steps = steps.iter().map(|step| {
-            let line = lines.get(step.pc).copied().unwrap_or_default();
-            // A label stands before the first instruction that a jump goes to.
-            let line = line.strip_prefix(&format!("L{}:", step.pc)).unwrap_or(line);
-            StepShown {
-                pc: step.pc,
-                classic: line.split_whitespace().collect::<Vec<_>>().join(" "),
-                effect: effect(step.effect),
-                ebpf: (begins(step.pc)..begins(step.pc + 1))
-                    .map(|pc| EbpfShown { pc, text: EbpfInsn { program: ebpf, pc }.to_string() })
-                    .collect(),
-            }
+        let steps = steps.iter().map(|step| StepShown {
+            pc: step.pc,
+            classic: lines.get(step.pc).cloned().unwrap_or_default(),
+            effect: effect(step.effect),
+            ebpf: (begins(step.pc)..begins(step.pc + 1))
+                .map(|pc| EbpfShown { pc, text: EbpfInsn { program: ebpf, pc }.to_string() })
+                .collect(),
         });
         let kind = if profile.is_some() { "profile" } else { "classic" };
         let rule = profile.map(|(meaning, json)| rule(meaning, json, data)).transpose()?;

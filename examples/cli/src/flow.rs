@@ -2,9 +2,10 @@
 //!
 //! A node is one or more basic blocks. Blocks that ask about one thing after one another are one node with a case for
 //! each way out: a search for the number among hundreds is a list of which numbers go where. A block that does nothing
-//! but ask can be in several nodes. What tests and returned values are made of is followed through registers and scratch slots, so that they
-//! are said in fields of `seccomp_data`. Where paths meet with different values that cannot be; then the instructions
-//! that make the value are [statements](Node::statements) of their nodes, and the test is one of registers.
+//! but ask can be in several nodes. What tests and returned values are made of is followed through registers and scratch
+//! slots, so that they are said in fields of `seccomp_data`. Where paths meet with different values that cannot be; then
+//! the instructions that make the value are [statements](Node::statements) of their nodes, and the test is one of
+//! registers.
 
 mod block;
 mod facts;

@@ -8,7 +8,7 @@ mod layout;
 mod svg;
 mod words;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::bail;
@@ -64,8 +64,7 @@ pub fn run(args: &GraphArgs) -> anyhow::Result<ExitCode> {
     filter::spared(args.output.as_deref(), [args.filter.as_path()])?;
     let name = Name(&args.filter).to_string();
     let filter = filter::load_any(&args.filter, args.arch, &args.profile)?;
-    let file = args.filter.file_name().filter(|name| *name != "-");
-    let title = file.map_or(name.clone(), |name| name.to_string_lossy().into_owned());
+    let title = Name(args.filter.file_name().map_or(&args.filter, Path::new)).to_string();
     let chart = match &filter {
         Filter::Extension(_) if args.json => bail!("{name}: --json is for classic filters and profiles only"),
         Filter::Extension(filter) => ebpf::chart(filter, title),
@@ -84,9 +83,6 @@ pub fn run(args: &GraphArgs) -> anyhow::Result<ExitCode> {
         Format::Svg => svg::draw(chart),
         Format::Dot => dot::write(&chart),
     };
-    match &args.output {
-        Some(path) if path.as_os_str() != "-" => output::file(path, drawn.as_bytes())?,
-        _ => output::text(drawn)?,
-    }
+    output::text_to(args.output.as_deref(), drawn)?;
     Ok(ExitCode::SUCCESS)
 }

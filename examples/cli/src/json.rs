@@ -1,15 +1,22 @@
 //! What several commands print as JSON; docs/json.md has the shapes.
 
-use cbpf_translator::disasm::{Disassembly, EbpfInsn};
-use cbpf_translator::{CheckError, Insn, LiftError, SockFilter};
+use std::path::Path;
+
+use cbpf_translator::disasm::EbpfInsn;
+use cbpf_translator::{CheckError, Insn, SockFilter};
 use seccomp_runtime::verifier::VerifyError;
 use serde_json::{Value, json};
 
-use crate::{output, report};
+use crate::{disasm, output, report};
 
 /// Prints a value.
 pub fn print(value: &Value) -> anyhow::Result<()> {
-    output::text(format_args!("{}\n", serde_json::to_string_pretty(value)?))
+    print_to(None, value)
+}
+
+/// Writes a value to a file, or prints it where none is named.
+pub fn print_to(path: Option<&Path>, value: &Value) -> anyhow::Result<()> {
+    output::text_to(path, format_args!("{}\n", serde_json::to_string_pretty(value)?))
 }
 
 /// A failure: what is said on standard error, and of a program that is refused where and why.
@@ -24,8 +31,6 @@ pub fn failure(error: &anyhow::Error) -> Value {
             VerifyError::Insn { pc, why } => (Some(*pc), why.to_string()),
             error => (None, error.to_string()),
         }
-    } else if let Some(error) = error.downcast_ref::<LiftError>() {
-        (None, error.to_string())
     } else {
         (None, error.root_cause().to_string())
     };
@@ -39,11 +44,8 @@ pub fn failure(error: &anyhow::Error) -> Value {
 
 /// Instructions of a classic program.
 pub fn classic(insns: &[SockFilter]) -> Vec<Value> {
-    let text = Disassembly(insns).to_string();
-    let lines = text.lines().zip(insns).enumerate();
-    let insns = lines.map(|(pc, (line, insn))| {
-        let line = line.strip_prefix(&format!("L{pc}:")).unwrap_or(line);
-        let text = line.split_whitespace().collect::<Vec<_>>().join(" ");
+    let lines = disasm::lines(insns).into_iter().zip(insns).enumerate();
+    let insns = lines.map(|(pc, (text, insn))| {
         json!({"pc": pc, "code": insn.code, "jt": insn.jt, "jf": insn.jf, "k": insn.k, "text": text})
     });
     insns.collect()

@@ -37,6 +37,7 @@ mod style;
 mod table;
 mod translate;
 mod verify;
+mod wrap;
 
 use std::process::ExitCode;
 

@@ -6,10 +6,67 @@ use std::io::{self, BufWriter, IsTerminal, Write};
 use std::path::Path;
 use std::process;
 
+use anstream::adapter::strip_str;
 use anyhow::{Context, ensure};
+use nix::unistd::{AccessFlags, access};
+use terminal_size::{Width, terminal_size_of};
 
 /// Its name in messages.
 pub const STDOUT: &str = "standard output";
+
+/// The width of a terminal that does not tell it.
+const COLUMNS: usize = 100;
+
+/// Whether a path that was given for a result means standard output.
+pub fn is_stdout(path: &Path) -> bool {
+    path.as_os_str() == "-"
+}
+
+/// The file that is meant, if it is not standard output.
+fn named(path: Option<&Path>) -> Option<&Path> {
+    path.filter(|path| !is_stdout(path))
+}
+
+/// Writes text to a file, or prints it where none is named. A file gets no colours.
+pub fn text_to(path: Option<&Path>, text: impl fmt::Display) -> anyhow::Result<()> {
+    let Some(path) = named(path) else { return self::text(text) };
+    let text = text.to_string();
+    // Nothing but colours has this byte: names are escaped, and JSON, HTML and SVG cannot have it. So all else
+    // is written as it is.
+    let text = if text.contains('\x1b') { strip_str(&text).to_string() } else { text };
+    file(path, text.as_bytes())
+}
+
+/// Writes bytes to a file, or prints them where none is named.
+pub fn bytes_to(path: Option<&Path>, bytes: &[u8]) -> anyhow::Result<()> {
+    match named(path) {
+        Some(path) => file(path, bytes),
+        None => self::bytes(bytes),
+    }
+}
+
+/// How wide a result may be: as the terminal that shows it. Files and pipes have no width.
+pub fn columns(path: Option<&Path>) -> Option<usize> {
+    let stdout = io::stdout();
+    let is_shown = named(path).is_none() && stdout.is_terminal();
+    is_shown.then(|| terminal_size_of(stdout).map_or(COLUMNS, |(Width(columns), _)| columns.into()))
+}
+
+/// Whether a result can be written there, as far as can be known before there is one.
+///
+/// # Errors
+///
+/// It cannot, or the folder does not take a new file in its place.
+pub fn writable(path: &Path) -> anyhow::Result<()> {
+    let Some(path) = named(Some(path)) else { return Ok(()) };
+    let writable = || {
+        ensure!(!path.is_dir(), "a folder");
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let written = if path.is_file() || !path.exists() { folder } else { path };
+        Ok(access(written, AccessFlags::W_OK).map_err(io::Error::from)?)
+    };
+    writable().with_context(|| path.display().to_string())
+}
 
 /// Prints text.
 pub fn text(text: impl fmt::Display) -> anyhow::Result<()> {

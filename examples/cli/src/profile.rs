@@ -26,8 +26,10 @@ mod multiplexed;
 mod names;
 mod order;
 
+pub use action::errno;
 pub use comparison::{Comparison, Operator};
 pub use compile::TooLong;
 pub use format::Profile;
 pub use machine::{Kernel, Machine};
 pub use meaning::{Alternative, Meaning};
+pub use multiplexed::multiplexed;

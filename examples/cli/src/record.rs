@@ -3,11 +3,10 @@
 mod seen;
 
 use std::ffi::OsString;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::{Context, ensure};
-use nix::unistd::{AccessFlags, access};
+use anyhow::ensure;
 
 use crate::profile_args::ProfileArgs;
 use crate::{output, report, run};
@@ -53,10 +52,8 @@ pub fn run(args: RecordArgs) -> anyhow::Result<ExitCode> {
         args.default_errno.is_none() || args.default_action == DefaultAction::Errno,
         "--default-errno is for --default-action errno"
     );
-    if !is_stdout(&args.output) {
-        // A program may run for long; it is not run for nothing.
-        writable(&args.output).with_context(|| args.output.display().to_string())?;
-    }
+    // A program may run for long; it is not run for nothing.
+    output::writable(&args.output)?;
     let seen = match &args.merge {
         Some(old) => Seen::on_top_of(old, args.profile)?,
         None => Seen::new(args.default_action, args.default_errno)?,
@@ -65,20 +62,7 @@ pub fn run(args: RecordArgs) -> anyhow::Result<ExitCode> {
     let name = args.output.display();
     match seen.finish()? {
         None => report::warning(format_args!("the program did not start, {name} is not written")),
-        Some(profile) if is_stdout(&args.output) => output::text(profile)?,
-        Some(profile) => output::file(&args.output, profile.as_bytes())?,
+        Some(profile) => output::text_to(Some(&args.output), profile)?,
     }
     Ok(ExitCode::from(status))
-}
-
-fn is_stdout(path: &Path) -> bool {
-    path.as_os_str() == "-"
-}
-
-/// Whether a file can be written, or one can be put in its place.
-fn writable(path: &Path) -> anyhow::Result<()> {
-    ensure!(!path.is_dir(), "a folder");
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let written = if path.is_file() || !path.exists() { folder } else { path };
-    Ok(access(written, AccessFlags::W_OK).map_err(std::io::Error::from)?)
 }

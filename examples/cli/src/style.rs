@@ -81,12 +81,28 @@ impl<T: fmt::Display> fmt::Display for Escaped<T> {
         struct Into<'a, 'f>(&'a mut fmt::Formatter<'f>);
         impl Write for Into<'_, '_> {
             fn write_str(&mut self, text: &str) -> fmt::Result {
-                text.chars().try_for_each(|c| match c.is_control() {
+                text.chars().try_for_each(|c| match c.is_control() || reorders(c) {
                     true => write!(self.0, "{}", c.escape_default()),
                     false => self.0.write_char(c),
                 })
             }
         }
         write!(Into(f), "{}", self.0)
+    }
+}
+
+/// Whether text around it is shown in another order (Unicode's `Bidi_Control`), or on another line.
+const fn reorders(c: char) -> bool {
+    matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_shown_as_they_are() {
+        let escaped = Escaped("gpj\u{202e}.\u{2066}é\u{301}\\\"\n\x1b[1m\u{9b}").to_string();
+        assert_eq!(escaped, "gpj\\u{202e}.\\u{2066}é\u{301}\\\"\\n\\u{1b}[1m\\u{9b}");
     }
 }

@@ -9,9 +9,13 @@ mod condition;
 mod diff;
 mod expr;
 mod facts;
+#[cfg(feature = "smt")]
+mod formula;
 mod partial;
 mod range;
 mod set;
+#[cfg(feature = "smt")]
+mod solver;
 mod table;
 mod walk;
 
@@ -22,6 +26,8 @@ pub(crate) use expr::{Node, Op};
 pub use facts::{Facts, Solved};
 pub use partial::{Partial, Possible, possible};
 pub use set::Set;
+#[cfg(feature = "smt")]
+pub use solver::{Solver, Unsolved};
 pub use table::{Calls, Decision, Member, agree, decision, others, stacked};
 pub(crate) use walk::comparison;
 pub use walk::{Leaf, TooMuch, Work, follow};

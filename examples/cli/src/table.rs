@@ -8,7 +8,6 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anstream::adapter::strip_str;
 use anyhow::ensure;
 use seccomp_kernel::Arch;
 use seccomp_rbpf::symbolic::{Condition, Decision, Work};
@@ -17,9 +16,10 @@ use serde_json::{Value, json};
 use crate::filter::{self, Filter};
 use crate::profile_args::ProfileArgs;
 use crate::return_value::{ReturnValue, Words};
+use crate::wrap::wrapped;
 use crate::{arch, output, progress, report, style};
 use page::Page;
-pub use stack::Stack;
+pub use stack::{Stack, named};
 
 /// Show what filters decide about each system call, and on which arguments that depends
 ///
@@ -80,7 +80,7 @@ pub struct Subject {
     pub filters: Vec<Filter>,
 }
 
-/// What filters are called, with and without folders.
+/// What filters are called, with and without folders, [escaped](style::Escaped).
 pub struct Name {
     pub long: String,
     pub short: String,
@@ -123,15 +123,13 @@ pub fn show(
     output: Option<&Path>,
 ) -> anyhow::Result<()> {
     let mut work = Work::new(WORK);
-    let text = progress::during("following all paths", || text(subject, other, arch, form, &mut work))?;
+    let text = progress::during("following all paths", || {
+        text(subject, other, arch, form, output::columns(output), &mut work)
+    })?;
     if work.left() == 0 {
         report::warning("not all could be followed; what is left counts as depending on arguments");
     }
-    match output.filter(|path| path.as_os_str() != "-") {
-        // Colours are a terminal's.
-        Some(path) => output::file(path, strip_str(&text).to_string().as_bytes()),
-        None => output::text(text),
-    }
+    output::text_to(output, text)
 }
 
 fn text(
@@ -139,6 +137,7 @@ fn text(
     other: Option<Subject>,
     arch: Arch,
     form: Form,
+    columns: Option<usize>,
     work: &mut Work,
 ) -> anyhow::Result<String> {
     match form {
@@ -153,7 +152,7 @@ fn text(
             let table = Table::of(&Stack::new(subject.filters, &[arch])?, arch, work);
             match form {
                 Form::Json => Ok(format!("{}\n", serde_json::to_string_pretty(&table.json())?)),
-                _ => Ok(table.to_string()),
+                _ => Ok(Text { table: &table, columns }.to_string()),
             }
         }
     }
@@ -171,7 +170,7 @@ struct Table {
 
 impl Table {
     fn of(stack: &Stack, arch: Arch, work: &mut Work) -> Self {
-        let decided = stack::named(arch).map(|(nr, name)| (nr, name, stack.decision(arch, nr, work)));
+        let decided = named(arch).map(|(nr, name)| (nr, name, stack.decision(arch, nr, work)));
         Self { arch, calls: decided.collect(), others: stack.others(arch, work) }
     }
 
@@ -232,19 +231,26 @@ fn condition_json(condition: &Condition) -> Value {
     terms.collect::<Vec<_>>().into()
 }
 
-impl fmt::Display for Table {
+/// A table in words, for so many columns.
+struct Text<'t> {
+    table: &'t Table,
+    columns: Option<usize>,
+}
+
+impl fmt::Display for Text<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (decision, calls) in self.rows() {
-            let names: Vec<_> = calls.iter().map(|(_, name)| *name).collect();
+        let Self { table, columns } = self;
+        for (decision, calls) in table.rows() {
+            let names = wrapped("  ", calls.iter().map(|(_, name)| name), "  ", *columns);
             match decision {
                 Decision::Always(value) => {
                     let decision = style::decision(*value, ReturnValue(*value));
-                    writeln!(f, "{decision} ({}):\n  {}\n", names.len(), names.join(" "))?;
+                    writeln!(f, "{decision} ({}):\n{names}\n", calls.len())?;
                 }
-                decision => writeln!(f, "{}:\n  {}\n", InWords(decision), names.join(" "))?,
+                decision => writeln!(f, "{}:\n{names}\n", InWords(decision))?,
             }
         }
-        writeln!(f, "every other number:\n  {}", InWords(&self.others))
+        writeln!(f, "every other number:\n  {}", InWords(&table.others))
     }
 }
 

@@ -147,7 +147,7 @@ fn the_table_of_a_process_is_that_of_its_filters() {
     assert!(other.status == 0 && other.stdout.contains("data-same=\"no\""));
 
     let refused: [(&[&str], &str); 5] = [
-        (&["dump", &pid, "--json"], "--table"),
+        (&["dump", &pid, "--json", "--format", "text"], "--format"),
         (&["dump", &pid, "--html"], "--table"),
         (&["dump", &pid, "--table", "--format", "raw"], "--format"),
         (&["dump", &pid, "--table", "--compare", first], "--html"),

@@ -169,6 +169,116 @@ fn what_is_no_call_is_said() {
     command("explain").arg("getpid()").assert().code(2);
 }
 
+/// What each instruction did, by its signs.
+#[test]
+fn effects_have_the_signs_of_their_instructions() {
+    let folder = TempDir::new().unwrap();
+    let path = file(
+        &folder,
+        "all.asm",
+        "ld #7\nldx #3\nadd #1\nsub #2\nmul #5\ndiv #2\nor #0x10\nand #0x1c\nxor #1\nlsh #4\nrsh #2\nstx M[5]\nst M[6]\n\
+         ldx M[6]\nja next\nnext: jgt #5, more\nmore: jge x, last\nlast: ld len\nldx #0\ndiv x\nret a\n",
+    );
+    let explained: Value =
+        serde_json::from_str(&printed(command("explain").arg(&path).args(["--nr", "0", "--json"]))).unwrap();
+    let steps = explained["filters"][0]["steps"].as_array().unwrap();
+    let effects: Vec<_> = steps.iter().map(|step| step["effect"].as_str().unwrap()).collect();
+    assert_eq!(
+        effects,
+        [
+            "A = 0x7",
+            "X = 0x3",
+            "A = 0x7 + 0x1 = 0x8",
+            "A = 0x8 - 0x2 = 0x6",
+            "A = 0x6 * 0x5 = 0x1e",
+            "A = 0x1e / 0x2 = 0xf",
+            "A = 0xf | 0x10 = 0x1f",
+            "A = 0x1f & 0x1c = 0x1c",
+            "A = 0x1c ^ 0x1 = 0x1d",
+            "A = 0x1d << 0x4 = 0x1d0",
+            "A = 0x1d0 >> 0x2 = 0x74",
+            "M[5] = 0x3",
+            "M[6] = 0x74",
+            "X = 0x74",
+            "to L15",
+            "0x74 > 0x5 is true, to L16",
+            "0x74 >= 0x74 is true, to L17",
+            "A = 0x40",
+            "X = 0x0",
+            "0x40 / 0 ends the program with 0",
+        ]
+    );
+    assert_eq!(
+        (&explained["value"], &explained["reason"]),
+        (&"0x00000000".into(), &"it is the only one".into())
+    );
+}
+
+#[test]
+fn the_call_is_what_was_asked_for() {
+    let folder = TempDir::new().unwrap();
+    let pointer = file(&folder, "pointer.asm", "ld [12]\nret a\n");
+    let explained = |args: &[&str]| -> Value {
+        serde_json::from_str(&printed(command("explain").arg(&pointer).args(args).arg("--json"))).unwrap()
+    };
+    let with_pointer = explained(&["--nr", "0", "--ip", "0x2a00000001"]);
+    assert_eq!(with_pointer["value"], "0x0000002a");
+    assert_eq!(with_pointer["call"]["instruction_pointer"], "0x2a00000001");
+    for args in [&["--arch", "aarch64", "--nr", "openat"][..], &["--arch", "aarch64", "openat(0, NULL)"]] {
+        let call = &explained(args)["call"];
+        assert_eq!((&call["arch"], &call["nr"]), (&"aarch64".into(), &56.into()), "{args:?}");
+    }
+    let text = printed(command("explain").arg(&pointer).args(["--nr", "99999"]));
+    assert!(text.starts_with("x86_64 99999 (no known call), ") && !text.contains("the only one"), "{text}");
+    let alone = command("explain").arg("getpid()").assert().code(2).get_output().clone();
+    assert!(String::from_utf8(alone.stderr).unwrap().contains("no filter before the call"));
+
+    let allow = file(&folder, "allow.asm", "ret #SECCOMP_RET_ALLOW");
+    let deny = file(&folder, "deny.asm", "ret #SECCOMP_RET_ERRNO|1");
+    let text = printed(command("explain").args([&allow, &deny]).arg("getpid()"));
+    assert!(text.ends_with("deny.asm: ERRNO is the strictest action\n"), "{text}");
+    for (arch, call, words) in [
+        ("i386", "read(0x100000000)", "does not fit the 32 bits of i386"),
+        ("i386", "read(-0x80000001)", "does not fit the 32 bits of i386"),
+        ("i386", "read(0xffffffff00000000)", "does not fit the 32 bits of i386"),
+        ("x86_64", "clone(FLAGS=1)", "argument 0: \"FLAGS=1\": no constant that is known here"),
+    ] {
+        let output = command("explain").arg(&allow).args(["--arch", arch, call]).assert().code(2);
+        let stderr = String::from_utf8(output.get_output().stderr.clone()).unwrap();
+        assert!(stderr.contains(words), "{stderr}");
+    }
+}
+
+/// Of rules for one call, the one whose conditions hold is shown, and of many names the first.
+#[test]
+fn the_rule_whose_conditions_hold_is_shown() {
+    let folder = TempDir::new().unwrap();
+    let names = r#""read", "write", "open", "close", "stat", "fstat", "lstat", "poll", "lseek", "mmap""#;
+    let json = format!(
+        r#"{{"defaultAction": "SCMP_ACT_ERRNO", "syscalls": [
+        {{"names": [{names}], "action": "SCMP_ACT_ALLOW"}},
+        {{"name": "socket", "action": "SCMP_ACT_ALLOW", "args": [
+            {{"index": 0, "value": 1, "op": "SCMP_CMP_EQ"}}, {{"index": 1, "value": 2, "op": "SCMP_CMP_NE"}}]}},
+        {{"names": ["socket"], "action": "SCMP_ACT_ALLOW", "args": [
+            {{"index": 0, "value": 7, "op": "SCMP_CMP_EQ"}}]}}]}}"#
+    );
+    let path = file(&folder, "profile.json", json);
+    let rule = |call: &str| -> Value {
+        let text = printed(command("explain").arg(&path).args([call, "--json"]));
+        serde_json::from_str::<Value>(&text).unwrap()["filters"][0]["rule"].clone()
+    };
+    let first = rule("socket(1, 1, 0)");
+    assert_eq!((&first["index"], &first["names"]), (&1.into(), &serde_json::json!(["socket"])));
+    assert_eq!(first["condition"], "arg0 == 0x1 and arg1 != 0x2");
+    let second = rule("socket(7, 2, 0)");
+    assert_eq!((&second["index"], &second["condition"]), (&2.into(), &"arg0 == 0x7".into()));
+    let text = printed(command("explain").arg(&path).arg("read(0, NULL, 0)"));
+    let words = "\n  syscalls[0] decides: read write open close stat fstat lstat poll and 2 more\n";
+    assert!(text.contains(words), "{text}");
+    let text = printed(command("explain").arg(&path).arg("socket(7, 2, 0)"));
+    assert!(text.contains("\n  syscalls[2] decides: socket, if arg0 == 0x7\n"), "{text}");
+}
+
 /// The values of 20,000 programs, and what ran of each: each instruction is where the one before it led.
 #[test]
 fn traces_have_the_value_of_the_engines() {

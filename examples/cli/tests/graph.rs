@@ -200,6 +200,14 @@ fn failures_are_one_line() {
         .code(2)
         .stdout("")
         .stderr("seccomp-rbpf: /dev/full: No space left on device (os error 28)\n");
+    // A file with this name is not meant.
+    let printed = |output: &[&str]| {
+        let mut graph = Command::cargo_bin("seccomp-rbpf").unwrap();
+        let graph = graph.current_dir(&folder).arg("graph").arg(&filter).args(output);
+        graph.assert().success().get_output().stdout.clone()
+    };
+    assert_eq!(printed(&["-o", "-"]), printed(&[]));
+    assert!(!folder.path().join("-").exists());
     let mut missing = Command::cargo_bin("seccomp-rbpf").unwrap();
     missing
         .args(["graph", "/nowhere"])

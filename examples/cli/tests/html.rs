@@ -439,7 +439,10 @@ fn a_hostile_name_is_a_name() {
         "{{7*7}} &lt;b&gt; ]]> <!-- \u{202e}nosj.".into(),
         "line\nfeed\ttab\u{7f}".into(),
     ];
-    let escaped = |name: &str| name.replace('\n', "\\n").replace('\t', "\\t").replace('\u{7f}', "\\u{7f}");
+    let escaped = |name: &str| {
+        let odd = [('\n', "\\n"), ('\t', "\\t"), ('\u{7f}', "\\u{7f}"), ('\u{202e}', "\\u{202e}")];
+        odd.iter().fold(name.to_owned(), |name, (c, escaped)| name.replace(*c, escaped))
+    };
     for name in names {
         let path = folder.path().join(format!("{name}.asm"));
         fs::create_dir_all(path.parent().unwrap()).unwrap();

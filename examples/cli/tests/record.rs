@@ -505,6 +505,25 @@ fn a_profile_is_added_to() {
     assert_eq!(fs::read_to_string(&profile).unwrap(), text);
 }
 
+/// What a profile allows by its names, it then allows at an entry that it had not.
+#[test]
+fn an_entry_that_is_added_is_told() {
+    let program = Program::compiled("workers", "-m32");
+    let (old, profile) = (program.beside("old.json"), program.beside("profile.json"));
+    let json = r#"{"defaultAction": "SCMP_ACT_ERRNO",
+        "syscalls": [{"names": ["mount"], "action": "SCMP_ACT_ALLOW"}]}"#;
+    fs::write(&old, json).unwrap();
+    let recorded = program.record(&profile, &["--merge", old.to_str().unwrap()]);
+    assert_eq!(
+        recorded.stderr,
+        format!(
+            "seccomp-rbpf: warning: {}: i386 is among its architectures now, with all calls that it allows\n",
+            old.display()
+        )
+    );
+    assert_eq!(program.record(&profile, &["--merge", profile.to_str().unwrap()]).stderr, "");
+}
+
 /// Debian's profile for containers, which allows personality(2) for some of its arguments.
 #[test]
 fn the_profile_of_containers_is_added_to() {

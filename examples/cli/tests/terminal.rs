@@ -48,6 +48,11 @@ fn stripped(text: &str) -> String {
     all
 }
 
+/// Whatever lines they are on: those of lists are a terminal's.
+fn words(text: &str) -> Vec<&str> {
+    text.split_whitespace().collect()
+}
+
 #[test]
 fn terminals_get_colours_and_nothing_else_does() {
     let [deny, kill] = ["deny-mkdir.bpfasm", "kill-socket.bpfasm"].map(case);
@@ -68,11 +73,13 @@ fn terminals_get_colours_and_nothing_else_does() {
 
         let shown = on_terminal(arguments, "", None);
         assert!(shown.contains("\x1b["), "{shown:?}");
-        assert_eq!(stripped(&shown), text);
-        assert_eq!(on_terminal(arguments, "", Some("NO_COLOR")), text);
+        assert_eq!(words(&stripped(&shown)), words(&text));
+        assert_eq!(on_terminal(arguments, "", Some("NO_COLOR")), stripped(&shown));
 
         let Output { stdout, stderr, .. } = piped(arguments, Some("CLICOLOR_FORCE"));
-        assert_eq!(String::from_utf8([stdout, stderr].concat()).unwrap(), shown);
+        let coloured = String::from_utf8([stdout, stderr].concat()).unwrap();
+        assert_eq!(stripped(&coloured), text);
+        assert_eq!(words(&coloured), words(&shown));
     }
     for arguments in [&["table", deny, "--json"], &["diff", deny, "--json"], &["graph", deny, "--json"]] {
         let arguments =
@@ -150,4 +157,51 @@ fn what_is_done_at_once_has_no_bar() {
     for command in ["table", "plan"] {
         assert_eq!(on_terminal(&[command, deny.to_str().unwrap()], "> /dev/null", None), "");
     }
+}
+
+/// A terminal's width is where lists end; a pipe and a file get lists whole, and no colours.
+#[test]
+fn lists_are_wrapped_for_terminals() {
+    let folder = TempDir::new().unwrap();
+    let [deny, kill] = ["deny-mkdir.bpfasm", "kill-socket.bpfasm"].map(case);
+    let (deny, kill) = (deny.to_str().unwrap(), kill.to_str().unwrap());
+    // Every number, with few in between.
+    let allow = folder.path().join("odd.bpfasm");
+    fs::write(&allow, "ld [0]\njset #1, odd\nret #SECCOMP_RET_ALLOW\nodd: ret #SECCOMP_RET_LOG\n").unwrap();
+    let odd = allow.to_str().unwrap();
+    for arguments in [&["table", deny][..], &["diff", odd, kill]] {
+        let whole = String::from_utf8(piped(arguments, None).stdout).unwrap();
+        let longest = |text: &str| text.lines().map(|line| line.chars().count()).max().unwrap();
+        assert!(longest(&whole) > 500, "{whole}");
+        // `script` asks nobody for a size.
+        let shown = on_terminal(arguments, "", Some("NO_COLOR"));
+        let narrow = on_sized_terminal(40, arguments);
+        for (shown, columns) in [(&shown, 100), (&narrow, 40)] {
+            assert_eq!(words(shown), words(&whole));
+            let in_words = |line: &str| line.contains("shown by") || line.contains(" unless ");
+            let lists = shown.lines().filter(|line| line.starts_with("  ") && !in_words(line));
+            let lists: Vec<_> = lists.collect();
+            assert!(lists.len() > 3, "{shown}");
+            let longest = longest(&lists.join("\n"));
+            assert!(longest <= columns && longest > columns - 25, "{longest} of {columns}: {shown}");
+        }
+    }
+    // A file that is named is one, whatever standard output is.
+    let file = folder.path().join("table");
+    let file = file.to_str().unwrap();
+    for colours in [None, Some("CLICOLOR_FORCE")] {
+        assert_eq!(on_terminal(&["table", deny, "-o", file], "", colours), "");
+        assert_eq!(fs::read(file).unwrap(), piped(&["table", deny], None).stdout);
+    }
+    assert_eq!(on_terminal(&["table", deny, "-o", "-"], "", None), on_terminal(&["table", deny], "", None));
+}
+
+/// What a terminal of so many columns shows.
+fn on_sized_terminal(columns: u32, arguments: &[&str]) -> String {
+    let line = format!("stty cols {columns} rows 24; exec {} \"$@\"", env!("CARGO_BIN_EXE_seccomp-rbpf"));
+    let quoted: Vec<_> = arguments.iter().map(|word| format!("'{word}'")).collect();
+    let line = format!("sh -c '{line}' sh {}", quoted.join(" "));
+    let mut script = plain("script");
+    script.args(["-q", "-c", &line, "/dev/null"]).env("NO_COLOR", "1");
+    String::from_utf8(script.output().unwrap().stdout).unwrap().replace("\r\n", "\n")
 }

@@ -15,9 +15,11 @@ use seccomp_runtime::verifier::{Environment, MapDescriptor, Program, verify};
 use seccomp_runtime::{
     EngineKind, Extension, HELPERS, HelperHost, Loaded, Map, MapOptions, SeccompData, TaskScope, UserFault,
 };
+use serde_json::{Value, json};
 
 use super::grid::Grid;
 use super::measure::{Effort, Probe, Samples};
+use super::results::{Measured, rounded};
 use crate::engine::Engine;
 
 /// What a filter does on every call, in eBPF and in Rust.
@@ -169,6 +171,21 @@ impl Verification {
             drop(verified);
             time
         })))
+    }
+}
+
+impl Measured for Verification {
+    const KEY: &'static str = "verification";
+
+    fn json(&self) -> Vec<Value> {
+        let rows = LENGTHS.iter().enumerate().map(|(index, len)| {
+            json!({
+                "instructions": len,
+                "ns": rounded(self.0.median(index) * 1e3),
+                "quartiles": self.0.quartiles(index).map(|micros| rounded(micros * 1e3)),
+            })
+        });
+        rows.collect()
     }
 }
 

@@ -2,7 +2,10 @@
 
 use std::fmt;
 
+use serde_json::{Value, json};
+
 use super::measure::{Effort, Probe, Samples};
+use super::results::{Measured, engine_json, rounded};
 
 /// Times of rows by columns, all measured in the same rounds.
 pub struct Grid {
@@ -60,6 +63,31 @@ impl Grid {
 
     fn index(&self, row: usize, column: usize) -> usize {
         row * self.columns.len() + column
+    }
+}
+
+impl Measured for Grid {
+    const KEY: &'static str = "decisions";
+
+    fn json(&self) -> Vec<Value> {
+        let cells = self.rows.iter().enumerate().flat_map(|(row, row_name)| {
+            self.columns.iter().enumerate().map(move |(column, column_name)| {
+                let index = self.index(row, column);
+                let engine = [row_name, column_name].into_iter().find_map(|name| super::engine_of(name));
+                let [engine, plan] = engine_json(engine);
+                json!({
+                    "row": row_name,
+                    "column": column_name,
+                    "engine": engine,
+                    "plan": plan,
+                    "ns": rounded(self.samples.median(index)),
+                    "quartiles": self.samples.quartiles(index).map(rounded),
+                    "ratio": rounded(self.samples.ratio(index, self.index(self.base, column))),
+                })
+            })
+        });
+        let cells: Vec<_> = cells.collect();
+        vec![json!({"title": self.title, "base": self.rows.get(self.base), "cells": cells})]
     }
 }
 

@@ -15,9 +15,11 @@ use clap::Args;
 use nix::sys::personality;
 use nix::unistd::getppid;
 use seccompiler::{apply_filter, sock_filter};
+use serde_json::{Value, json};
 
 use super::Input;
 use super::measure::{Effort, Samples};
+use super::results::{Measured, rounded};
 use crate::filter;
 
 /// The hidden subcommand.
@@ -139,6 +141,30 @@ impl Table {
         });
         let names = inputs.iter().map(|input| input.name.clone()).collect();
         failure.map(|()| Self { names, samples })
+    }
+}
+
+impl Measured for Table {
+    const KEY: &'static str = "host";
+
+    fn json(&self) -> Vec<Value> {
+        let called = |measured: &dyn Fn(usize) -> (f64, [f64; 2])| {
+            let calls = CALLED.iter().enumerate().map(|(call, name)| {
+                let (nanos, quartiles) = measured(call);
+                json!({"call": name, "ns": rounded(nanos), "quartiles": quartiles.map(rounded)})
+            });
+            calls.collect::<Vec<_>>()
+        };
+        let bare = |call| (self.samples.median(call), self.samples.quartiles(call));
+        let bare = json!({"name": null, "calls": called(&bare)});
+        let rows = self.names.iter().zip(1..).map(|(name, helper)| {
+            let added = |call| {
+                let index = helper * CALLED.len() + call;
+                (self.samples.difference(index, call), self.samples.quartiles_of_difference(index, call))
+            };
+            json!({"name": name, "calls": called(&added)})
+        });
+        [bare].into_iter().chain(rows).collect()
     }
 }
 

@@ -8,8 +8,10 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use cbpf_translator::check;
 use seccomp_kernel::ThreadState;
+use serde_json::{Value, json};
 
 use super::measure::{Effort, Samples};
+use super::results::{Measured, engine_json, rounded};
 use super::{Input, NATIVE};
 use crate::engine::Engine;
 use crate::run;
@@ -86,6 +88,27 @@ fn resident() -> anyhow::Result<usize> {
     let line = rollup.lines().find_map(|line| line.strip_prefix("Rss:")).context("no Rss")?;
     let kib: usize = line.trim().trim_end_matches(" kB").parse()?;
     Ok(kib << 10)
+}
+
+impl Measured for Table {
+    const KEY: &'static str = "installs";
+
+    fn json(&self) -> Vec<Value> {
+        let rows = self.0.iter().map(|Row { name, micros, bytes }| {
+            let steps = STEPS.iter().enumerate().map(|(index, (step, engine))| {
+                let [engine, plan] = engine_json(*engine);
+                json!({
+                    "step": if engine.is_null() { *step } else { "load" },
+                    "engine": engine,
+                    "plan": plan,
+                    "ns": rounded(micros.median(index) * 1e3),
+                    "quartiles": micros.quartiles(index).map(|micros| rounded(micros * 1e3)),
+                })
+            });
+            json!({"name": name, "steps": steps.collect::<Vec<_>>(), "bytes": bytes})
+        });
+        rows.collect()
+    }
 }
 
 impl fmt::Display for Table {

@@ -95,6 +95,16 @@ impl Effort {
 pub struct Samples(Vec<Vec<f64>>);
 
 impl Samples {
+    /// The results of a probe between which half of the rounds are.
+    pub fn quartiles(&self, probe: usize) -> [f64; 2] {
+        quartiles(self.0[probe].iter().copied())
+    }
+
+    /// The same of how much more they are than those of `other`.
+    pub fn quartiles_of_difference(&self, probe: usize, other: usize) -> [f64; 2] {
+        quartiles(self.0[probe].iter().zip(&self.0[other]).map(|(result, other)| result - other))
+    }
+
     /// The median result of a probe.
     pub fn median(&self, probe: usize) -> f64 {
         median(self.0[probe].iter().copied())
@@ -118,6 +128,14 @@ fn median(values: impl Iterator<Item = f64>) -> f64 {
     *values.select_nth_unstable_by(middle, f64::total_cmp).1
 }
 
+/// The values at a quarter and at three quarters.
+fn quartiles(values: impl Iterator<Item = f64>) -> [f64; 2] {
+    let mut values: Vec<_> = values.collect();
+    values.sort_by(f64::total_cmp);
+    let last = values.len() - 1;
+    [last / 4, last - last / 4].map(|index| values[index])
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -127,5 +145,8 @@ mod tests {
         // The second is always twice the first, however slow a round is.
         let samples = Samples(vec![vec![1.0, 9.0, 2.0], vec![2.0, 18.0, 4.0]]);
         assert_eq!((samples.median(0), samples.ratio(1, 0), samples.difference(1, 0)), (2.0, 2.0, 2.0));
+        let samples = Samples(vec![vec![5.0, 1.0, 3.0, 2.0, 4.0], vec![0.0, 0.0, 0.0, 0.0, 4.0]]);
+        assert_eq!(samples.quartiles(0), [2.0, 4.0]);
+        assert_eq!(samples.quartiles_of_difference(0, 1), [1.0, 3.0]);
     }
 }

@@ -9,6 +9,7 @@ mod host;
 mod install;
 mod measure;
 mod plot;
+mod results;
 mod threads;
 
 use std::fmt;
@@ -23,6 +24,7 @@ use seccomp_rbpf::exec_memory::HostExecMemory;
 #[cfg(target_arch = "x86_64")]
 use seccomp_runtime::RbpfVm;
 use seccomp_runtime::{self as runtime, EngineKind, Loaded, SeccompData};
+use serde_json::{Value, json};
 
 pub(crate) use host::{CALLS, CallsArgs, serve};
 
@@ -30,9 +32,10 @@ use crate::engine::Engine;
 use crate::extension::Extension;
 use crate::filter::{self, Filter, Name};
 use crate::profile_args::ProfileArgs;
-use crate::{output, progress, run};
+use crate::{progress, run};
 use grid::Grid;
 use measure::{Effort, Probe};
+use results::{Measured, Results, rounded};
 
 /// Measure decisions: a plan on each engine, each engine on the whole filter, and the host's own seccomp
 ///
@@ -54,6 +57,9 @@ pub struct BenchArgs {
     /// Write plots of cost against length and against the number of filters to this folder, as SVG
     #[arg(long, value_name = "DIR", conflicts_with = "filters")]
     plot: Option<PathBuf>,
+    /// Print JSON, when all is measured; docs/json.md has its shape
+    #[arg(long)]
+    json: bool,
     #[command(flatten)]
     profile: ProfileArgs,
 }
@@ -67,8 +73,9 @@ const DEPTHS: [usize; 7] = [1, 2, 4, 8, 16, 32, 64];
 pub fn run(args: &BenchArgs) -> anyhow::Result<ExitCode> {
     filter::stdin_once(args.filters.iter().map(PathBuf::as_path))?;
     let effort = if args.quick { Effort::QUICK } else { Effort::FULL };
+    let mut results = Results::new(args.json);
     if args.filters.is_empty() {
-        shipped(args, effort)?;
+        shipped(args, effort, &mut results)?;
     } else {
         let (mut inputs, mut extensions) = (Vec::new(), Vec::new());
         for path in &args.filters {
@@ -80,18 +87,19 @@ pub fn run(args: &BenchArgs) -> anyhow::Result<ExitCode> {
         let hosts = if inputs.is_empty() { 0 } else { 1 };
         progress::parts(2 * inputs.len() + hosts + extensions.len());
         if !inputs.is_empty() {
-            output::text(install::Table::measure(&inputs, effort)?)?;
-            measured(&inputs, effort)?;
-            output::text(host::Table::measure(&inputs, effort)?)?;
+            results.add(&install::Table::measure(&inputs, effort)?)?;
+            measured(&inputs, effort, &mut results)?;
+            results.add(&host::Table::measure(&inputs, effort)?)?;
         }
         for (path, filter) in &extensions {
-            output::text(extension_grid(path, filter, effort)?)?;
+            results.add(&extension_grid(path, filter, effort)?)?;
         }
     }
+    results.finish()?;
     Ok(ExitCode::SUCCESS)
 }
 
-fn shipped(args: &BenchArgs, effort: Effort) -> anyhow::Result<()> {
+fn shipped(args: &BenchArgs, effort: Effort, results: &mut Results) -> anyhow::Result<()> {
     let policy = cases::docker_like()?;
     let (most, longest) = cases::longest()?;
     let few = cases::rules(RULES[0])?;
@@ -115,23 +123,23 @@ fn shipped(args: &BenchArgs, effort: Effort) -> anyhow::Result<()> {
     progress::parts(inputs.len() + OTHERS);
 
     // First, while little memory has been given back that filters could be put into.
-    output::text(install::Table::measure(&inputs[..4], effort)?)?;
-    let grids = measured(&inputs, effort)?;
+    results.add(&install::Table::measure(&inputs[..4], effort)?)?;
+    let grids = measured(&inputs, effort, results)?;
 
     let lengths = RULES.into_iter().map(|count| Ok((count, Input::filter("", cases::rules(count)?))));
     let lengths: anyhow::Result<Vec<_>> = lengths.chain([Ok((most, Input::filter("", longest)))]).collect();
     let lengths = series("rules", &lengths?, effort)?;
-    output::text(&lengths)?;
+    results.add(&lengths)?;
     let depths: Vec<_> = DEPTHS.into_iter().map(|depth| (depth as u32, stack(depth))).collect();
     let depths = series("filters", &depths, effort)?;
-    output::text(&depths)?;
+    results.add(&depths)?;
 
-    output::text(extension::work(effort)?)?;
-    output::text(extension::Verification::measure(effort)?)?;
+    results.add(&extension::work(effort)?)?;
+    results.add(&extension::Verification::measure(effort)?)?;
 
-    output::text(host::Table::measure(&inputs, effort)?)?;
+    results.add(&host::Table::measure(&inputs, effort)?)?;
     let threads = threads::Table::measure(policy.linear()?, effort)?;
-    output::text(&threads)?;
+    results.add(&threads)?;
     if let Some(folder) = &args.plot {
         plot::series(&folder.join("cost-by-rules.svg"), &lengths)?;
         plot::series(&folder.join("cost-by-filters.svg"), &depths)?;
@@ -146,7 +154,7 @@ fn shipped(args: &BenchArgs, effort: Effort) -> anyhow::Result<()> {
     let slowest =
         planned.map(|plan| linear.ratio((&plan, "getppid"), (BY_HAND, "getppid"))).fold(0.0, f64::max);
     let (few, most) = (RULES[0].to_string(), most.to_string());
-    output::text(Figures(vec![
+    results.add(&Figures(vec![
         Figure::at_most(1.3, "getppid, plan on the slowest engine / by hand", slowest),
         Figure::at_most(
             1.15,
@@ -174,10 +182,10 @@ fn shipped(args: &BenchArgs, effort: Effort) -> anyhow::Result<()> {
 }
 
 /// Measures and prints what decisions of each input cost.
-fn measured(inputs: &[Input], effort: Effort) -> anyhow::Result<Vec<Grid>> {
+fn measured(inputs: &[Input], effort: Effort, results: &mut Results) -> anyhow::Result<Vec<Grid>> {
     let grids = inputs.iter().map(|input| {
         let grid = input.grid(effort)?;
-        output::text(&grid)?;
+        results.add(&grid)?;
         Ok(grid)
     });
     grids.collect()
@@ -196,6 +204,13 @@ fn engines() -> impl Iterator<Item = Engine> {
 fn name(engine: Engine) -> String {
     let kind = engine.kind.name();
     if engine.plan { format!("plan on {kind}") } else { format!("whole on {kind}") }
+}
+
+/// The engine that decides in what has this name, if one does.
+fn engine_of(name: &str) -> Option<Engine> {
+    let (what, kind) = name.split_once(" on ")?;
+    let engine = Engine::all().find(|engine| !engine.plan && engine.kind.name() == kind)?;
+    Some(Engine { plan: what == "plan", ..engine })
 }
 
 /// Filters to measure.
@@ -332,15 +347,36 @@ impl Figure {
     fn at_least(bound: f64, what: &'static str, measured: f64) -> Self {
         Self { what, measured, bound, at_most: false }
     }
+
+    fn is_kept(&self) -> bool {
+        if self.at_most { self.measured <= self.bound } else { self.measured >= self.bound }
+    }
+}
+
+impl Measured for Figures {
+    const KEY: &'static str = "figures";
+
+    fn json(&self) -> Vec<Value> {
+        let figures = self.0.iter().map(|figure| {
+            json!({
+                "name": figure.what,
+                "measured": rounded(figure.measured),
+                "bound": figure.bound,
+                "at_most": figure.at_most,
+                "kept": figure.is_kept(),
+            })
+        });
+        figures.collect()
+    }
 }
 
 impl fmt::Display for Figures {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "{:<50}{:>10}{:>18}", "figures", "measured", "bound")?;
-        for Figure { what, measured, bound, at_most } in &self.0 {
-            let (words, kept) =
-                if *at_most { ("at most", measured <= bound) } else { ("at least", measured >= bound) };
-            let missed = if kept { "" } else { "  missed" };
+        for figure in &self.0 {
+            let Figure { what, measured, bound, at_most } = figure;
+            let words = if *at_most { "at most" } else { "at least" };
+            let missed = if figure.is_kept() { "" } else { "  missed" };
             writeln!(f, "{what:<50}{measured:>9.2}x{words:>11} {bound:>5}x{missed}")?;
         }
         Ok(())

@@ -12,9 +12,11 @@ use nix::sys::resource::{UsageWho, getrusage};
 use nix::unistd::Pid;
 use seccomp_kernel::ThreadState;
 use seccomp_rbpf::cases;
+use serde_json::{Value, json};
 
 use super::decide;
 use super::measure::{Effort, Probe, Samples};
+use super::results::{Measured, rounded};
 use crate::engine::Engine;
 use crate::run;
 
@@ -117,11 +119,33 @@ fn pin(processor: Option<usize>) {
     }
 }
 
+/// What the threads have, and the first of its two results.
+const ROWS: [(&str, usize); 2] = [("plan, docker-like", 0), ("no filter", 2)];
+
+impl Measured for Table {
+    const KEY: &'static str = "threads";
+
+    fn json(&self) -> Vec<Value> {
+        let rows = ROWS.iter().flat_map(|(name, one)| {
+            [1, 2].into_iter().zip(*one..).map(move |(threads, index)| {
+                json!({
+                    "name": name,
+                    "count": threads,
+                    "per_second": self.0.median(index).round(),
+                    "quartiles": self.0.quartiles(index).map(f64::round),
+                    "ratio": rounded(self.0.ratio(index, *one)),
+                })
+            })
+        });
+        rows.collect()
+    }
+}
+
 impl fmt::Display for Table {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "evaluate on threads that share a filter: million decisions a second, mix")?;
         writeln!(f, "{:<21}{:>19}{:>19}", "", "1 thread", "2 threads")?;
-        for (name, one) in [("plan, docker-like", 0), ("no filter", 2)] {
+        for (name, one) in ROWS {
             let (single, both) = (self.0.median(one) / 1e6, self.0.median(one + 1) / 1e6);
             let gain = self.0.ratio(one + 1, one);
             writeln!(f, "{name:<21}{single:>9.1}{:>9.2}x{both:>9.1}{gain:>9.2}x", 1.0)?;

@@ -23,8 +23,7 @@ const LINES: u64 = 4096;
 /// More than any call takes, so that a file without lines ends soon.
 const MAX_LINE: u64 = 1024;
 
-/// Prints the filters' return value for each line of a file.
-/// With `as_json` it is an object.
+/// Prints the filters' return value for each line of a file, as an object if `as_json`.
 pub fn run(engines: &Engines, path: &Path, as_json: bool) -> anyhow::Result<()> {
     let name = || Name(path).to_string();
     let mut calls = BufReader::with_capacity(1 << 16, filter::open(path).with_context(name)?);

@@ -90,7 +90,6 @@ fn characters(f: &mut fmt::Formatter<'_>, text: &str) -> fmt::Result {
             '"' | '\\' => write!(f, "\\{c}")?,
             // It would take what follows for an entity of HTML's.
             '&' => f.write_str("&amp;")?,
-            c if c.is_control() => f.write_char('\u{fffd}')?,
             c => f.write_char(c)?,
         }
     }

@@ -133,7 +133,7 @@ fn draw_box(out: &mut String, shown: &Box, place: &Place) -> fmt::Result {
     writeln!(out, "</g>")
 }
 
-/// Text in XML. What XML has no way to say is left out.
+/// Text in XML, of which names have no control characters. What else XML has no way to say is left out.
 struct Escaped<'t>(&'t str);
 
 impl fmt::Display for Escaped<'_> {
@@ -145,7 +145,6 @@ impl fmt::Display for Escaped<'_> {
                 '>' => f.write_str("&gt;")?,
                 '"' => f.write_str("&quot;")?,
                 '\u{fffe}' | '\u{ffff}' => {}
-                c if c.is_control() => f.write_char('\u{fffd}')?,
                 c => f.write_char(c)?,
             }
         }

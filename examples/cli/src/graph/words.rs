@@ -6,12 +6,11 @@ use seccomp_kernel::{Arch, X32_SYSCALL_BIT};
 use seccomp_rbpf::flow::{Case, End, Flow, Subject, When};
 use seccomp_rbpf::symbolic::{Set, Within, sign};
 
+use crate::table::named;
+
 const MAX: u64 = u32::MAX as u64;
 
 const X32: u64 = X32_SYSCALL_BIT as u64;
-
-/// Names are for numbers below this, x32's bit aside.
-const NUMBERS: u64 = 1024;
 
 /// The most intervals without a name that are listed.
 const MAX_RANGES: usize = 16;
@@ -50,13 +49,12 @@ impl<'f> Words<'f> {
     pub fn of(flow: &'f Flow, default: Arch) -> Self {
         let mut arches = vec![Set::range(1, 0); flow.nodes.len()];
         arches[0] = Set::range(0, MAX);
-        let arch = "arch";
         // Nodes go to later ones only, and to those that return.
         for (index, node) in flow.nodes.iter().enumerate() {
             let here = arches[index].clone();
             let mut go = |to: usize, set: &Set| arches[to] = arches[to].or(set);
             match &node.end {
-                End::Cases { subject: Subject::Value(id), cases } if flow.exprs.text(*id) == arch => {
+                End::Cases { subject: Subject::Value(id), cases } if flow.exprs.text(*id) == "arch" => {
                     for Case { when, to } in cases {
                         if let When::In(set) = when {
                             go(*to, &here.and(set));
@@ -129,11 +127,6 @@ impl<'f> Words<'f> {
         })
     }
 
-    fn name(&self, audit_arch: u32, nr: u64) -> Option<&'static str> {
-        let nr = (nr as u32).cast_signed();
-        Arch::of_call(audit_arch, nr)?.syscall_name(nr)
-    }
-
     fn numbers(&self, node: usize, set: &Set) -> Said {
         let plain = |note: &str| Said::plain(format!("nr{}{note}", Within { set, max: MAX, counts: true }));
         match (set.ranges(), set.not(MAX).ranges()) {
@@ -142,18 +135,18 @@ impl<'f> Words<'f> {
             _ => {}
         }
         let Some(arch) = self.arch_in(node) else { return plain("") };
-        let has_x32 = self.name(arch, X32).is_some();
+        let has_x32 = arch == Arch::X32.audit_arch();
         // All numbers of x32's, and what follows them there.
         let all_x32 =
             set.ranges().iter().find(|(first, last)| *first == X32 && *last >= 2 * X32 - 1 && has_x32);
         let mut nameless = all_x32.map_or(set.clone(), |(_, last)| set.and(&Set::range(X32, *last).not(MAX)));
         let mut names = [Vec::new(), Vec::new()];
-        let numbers = (0..NUMBERS).chain(0xf_0000..0xf_0010).map(|nr| (0, nr));
-        let numbers = numbers.chain((X32..X32 + NUMBERS).filter(|_| has_x32).map(|nr| (1, nr)));
-        for (of, nr) in numbers.filter(|(_, nr)| nameless.contains(*nr)).collect::<Vec<_>>() {
-            if let Some(name) = self.name(arch, nr) {
-                names[of].push(name);
-                nameless = nameless.and(&Set::of(nr).not(MAX));
+        for entry in Arch::ALL.into_iter().filter(|entry| entry.audit_arch() == arch) {
+            for (nr, name) in named(entry).map(|(nr, name)| (nr.cast_unsigned().into(), name)) {
+                if nameless.contains(nr) {
+                    names[usize::from(entry == Arch::X32)].push(name);
+                    nameless = nameless.and(&Set::of(nr).not(MAX));
+                }
             }
         }
         let count = names[0].len() + names[1].len();

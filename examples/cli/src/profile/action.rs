@@ -5,6 +5,7 @@ use cbpf_translator::seccomp::{
     RET_ALLOW, RET_DATA, RET_ERRNO, RET_KILL_PROCESS, RET_KILL_THREAD, RET_LOG, RET_TRACE, RET_TRAP,
     RET_USER_NOTIF,
 };
+use seccomp_kernel::uapi::MAX_ERRNO;
 use serde::Deserialize;
 use syscalls::Errno;
 
@@ -64,8 +65,13 @@ impl Action {
     }
 }
 
-fn errno(name: &str) -> anyhow::Result<u16> {
-    (1..=4095u16)
+/// The errno with this name.
+///
+/// # Errors
+///
+/// There is none.
+pub fn errno(name: &str) -> anyhow::Result<u16> {
+    (1..=MAX_ERRNO)
         .find(|errno| Errno::new(i32::from(*errno)).name() == Some(name))
         .with_context(|| format!("{name:?} is no errno"))
 }

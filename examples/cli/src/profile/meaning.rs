@@ -10,7 +10,7 @@ use seccomp_runtime::SeccompData;
 use super::comparison::{Comparison, Operator};
 use super::format::{Arg, Op, Profile, Rule};
 use super::machine::Machine;
-use super::multiplexed;
+use super::multiplexed::multiplexed;
 use super::names::{self, ArchName};
 use super::order::{Conflict, Order};
 
@@ -193,7 +193,7 @@ impl<'p> Resolver<'p> {
             let mut add = |nr, comparisons| {
                 calls.entry(nr).or_default().push(Alternative { comparisons, value: *value, rule: *rule });
             };
-            if let Some((nr, number)) = multiplexed::entry(arch, name) {
+            if let Some((nr, number)) = multiplexed(arch, name) {
                 // The number takes the place of the first argument; the others' comparisons stay.
                 let others = args.iter().filter(|(arg, ..)| *arg != 0).copied();
                 let args: Vec<_> = [(0, Operator::Eq, number.into())].into_iter().chain(others).collect();

@@ -45,7 +45,7 @@ const IPCS: [(u32, &str); 12] = [
 ];
 
 /// The call that `name` is also made by on `arch`, and its number there, the first argument.
-pub(super) fn entry(arch: Arch, name: &str) -> Option<(u32, u32)> {
+pub fn multiplexed(arch: Arch, name: &str) -> Option<(u32, u32)> {
     if arch != Arch::I386 {
         return None;
     }
@@ -56,5 +56,5 @@ pub(super) fn entry(arch: Arch, name: &str) -> Option<(u32, u32)> {
 
 /// Whether a name is that of such a call, which some architectures have only so.
 pub(super) fn is_call(name: &str) -> bool {
-    entry(Arch::I386, name).is_some()
+    multiplexed(Arch::I386, name).is_some()
 }

@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, ensure};
 use seccomp_kernel::runtime::SeccompData;
+use seccomp_kernel::uapi::MAX_ERRNO;
 use seccomp_kernel::{Action, Arch};
-use seccomp_rbpf::profile::{Meaning, edit};
-use syscalls::Errno;
+use seccomp_rbpf::profile::{self, Meaning, edit};
 
 use crate::filter::{self, Name};
 use crate::profile_args::ProfileArgs;
@@ -46,10 +46,13 @@ impl DefaultAction {
 
 /// An errno by its number or name.
 pub fn errno(text: &str) -> anyhow::Result<u16> {
-    let named = (1..=4095).find(|errno| Errno::new(*errno).name() == Some(text));
-    let number = || number::parse(text, u16::BITS).ok().filter(|errno| (1..=4095).contains(errno));
-    let errno = named.map(i64::from).or_else(|| number().map(u64::cast_signed));
-    Ok(errno.context("no errno")? as u16)
+    match number::parse(text, u16::BITS) {
+        Ok(number) => {
+            let errno = u16::try_from(number).ok().filter(|errno| (1..=MAX_ERRNO).contains(errno));
+            errno.context("no errno")
+        }
+        Err(_) => profile::errno(text),
+    }
 }
 
 /// The calls that were seen, on top of a profile.
@@ -61,6 +64,8 @@ pub struct Seen {
     json: String,
     meaning: Meaning,
     started: bool,
+    /// The entries that it did not have.
+    arches: Vec<Arch>,
     /// The calls that it does not let run, by name.
     added: BTreeSet<&'static str>,
     /// The calls that it leaves to a supervisor or a tracer, with the index of the rule.
@@ -119,6 +124,7 @@ impl Seen {
             json,
             meaning,
             started: false,
+            arches: Vec::new(),
             added: BTreeSet::new(),
             asked: BTreeMap::new(),
             settled: BTreeSet::new(),
@@ -178,6 +184,7 @@ impl Seen {
         let json = edit::add_arch(&self.json, NATIVE, arch)?;
         self.meaning = self.options.resolve(json.as_bytes(), NATIVE)?;
         self.json = json;
+        self.arches.push(arch);
         Ok(())
     }
 
@@ -201,6 +208,12 @@ impl Seen {
         }
         if self.more_unnamed {
             report::warning("there were more calls without a name");
+        }
+        for arch in self.arches.iter().filter(|_| self.old.is_some()) {
+            let arch = arch.name();
+            report::warning(format_args!(
+                "{old}: {arch} is among its architectures now, with all calls that it allows"
+            ));
         }
         for (name, rule) in self.asked.iter().filter(|(name, _)| !self.added.contains(*name)) {
             report::warning(format_args!("{old}: {name} is left to whom syscalls[{rule}] asks"));

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use super::stack::{Outcome, Verdict};
 use crate::return_value::Words;
+use crate::style::Escaped;
 use crate::table::value_json;
 
 /// The most rows. A log can have calls of any number, and filters can answer as many values.
@@ -62,15 +63,10 @@ pub struct Shown {
 impl Shown {
     /// Cuts the text to what is shown of it, and leaves terminals alone.
     pub fn new(line: u64, text: &str) -> Self {
-        let mut shown = String::new();
-        for (place, c) in text.trim_end().chars().enumerate() {
-            if place == MAX_SHOWN {
-                shown.push_str("...");
-                break;
-            }
-            if c.is_control() { shown.extend(c.escape_default()) } else { shown.push(c) }
-        }
-        Self { line, text: shown }
+        let text = text.trim_end();
+        let cut = text.char_indices().nth(MAX_SHOWN).map(|(place, _)| place);
+        let (shown, more) = cut.map_or((text, ""), |place| (&text[..place], "..."));
+        Self { line, text: format!("{}{more}", Escaped(shown)) }
     }
 
     fn json(&self) -> Value {

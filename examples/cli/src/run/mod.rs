@@ -59,6 +59,9 @@ pub(crate) struct RunArgs {
     /// Print how often each call was made and what was decided, when all has ended
     #[arg(long)]
     summary: bool,
+    /// Write that as JSON to FILE, - is standard output; docs/json.md has its shape
+    #[arg(long, value_name = "FILE")]
+    summary_json: Option<PathBuf>,
     /// Say of each call that a filter denies why, on standard error; of many calls, of a few in a second
     #[arg(long)]
     explain: bool,
@@ -92,6 +95,9 @@ pub(crate) fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
     let settings = Settings::new(args.engine, args.allow_extensions);
     let (initial, named) = confined(&filters, settings)?;
     let mut record = Record::new(args.trace.as_deref(), args.summary)?;
+    if let Some(file) = args.summary_json {
+        record = record.summarised_to(file)?;
+    }
     if args.events {
         record = record.with_events(&named);
     }

@@ -1,12 +1,13 @@
 //! What is told of the calls: a line each, a table at the end, and the log.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
 use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::Context;
@@ -14,6 +15,7 @@ use seccomp_kernel::runtime::SeccompData;
 use seccomp_kernel::{
     AUDIT_SECCOMP, AUDIT_UNSET, Action, Arch, Decision, LogEntry, RateLimit, Record as AuditRecord,
 };
+use serde_json::{Value, json};
 
 use super::denied::Denied;
 use super::kernel::Caller;
@@ -21,9 +23,9 @@ use super::proc::Status;
 use super::task::Task;
 use crate::extension::NamedMap;
 use crate::host::tell;
-use crate::maps;
 use crate::record::Seen;
 use crate::return_value::{ReturnValue, Words};
+use crate::{json, maps, output};
 
 /// The most rows of the table. A program can call any of 2^32 numbers, and filters can answer as many.
 const MAX_ROWS: usize = 10_000;
@@ -33,6 +35,10 @@ pub(super) struct Record {
     trace: Option<BufWriter<File>>,
     trace_error: Option<io::Error>,
     summary: Option<Summary>,
+    /// Whether the table is printed.
+    shows_summary: bool,
+    /// Where it is written.
+    summary_file: Option<PathBuf>,
     /// The maps whose events are told.
     events: Vec<NamedMap>,
     seen: Option<Seen>,
@@ -70,6 +76,8 @@ impl Record {
             trace: trace.map(open).transpose()?,
             trace_error: None,
             summary: summary.then(Summary::default),
+            shows_summary: summary,
+            summary_file: None,
             events: Vec::new(),
             seen: None,
             denied: None,
@@ -77,6 +85,16 @@ impl Record {
             limit: RateLimit::new(5_000, 10),
             start: Instant::now(),
         })
+    }
+
+    /// Counts for the table, and writes it as JSON to this file at the end.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be written.
+    pub(super) fn summarised_to(self, file: PathBuf) -> anyhow::Result<Self> {
+        output::writable(&file)?;
+        Ok(Self { summary: Some(self.summary.unwrap_or_default()), summary_file: Some(file), ..self })
     }
 
     /// Tells the events of these maps too.
@@ -170,25 +188,31 @@ impl Record {
         tell(format_args!("seccomp-rbpf: audit: type={AUDIT_SECCOMP} {record}\n"));
     }
 
-    /// Completes the file and prints the table to standard error.
+    /// Completes the files and prints the table to standard error.
     ///
     /// # Errors
     ///
-    /// The file could not be written.
+    /// A file could not be written.
     pub(super) fn finish(self) -> anyhow::Result<()> {
         tell_dropped(self.limit.dropped());
         if let Some(denied) = &self.denied {
             denied.finish();
         }
+        let mut summarised = Ok(());
         if let Some(summary) = &self.summary {
-            tell(format_args!("{}", summary.table()));
+            if self.shows_summary {
+                tell(format_args!("{}", summary.table()));
+            }
+            if let Some(file) = &self.summary_file {
+                summarised = json::print_to(Some(file), &summary.json());
+            }
         }
         let written = match (self.trace_error, self.trace) {
             (Some(error), _) => Err(error),
             (None, Some(mut trace)) => trace.flush(),
             (None, None) => Ok(()),
         };
-        written.context("the trace is incomplete")
+        written.context("the trace is incomplete").and(summarised)
     }
 }
 
@@ -212,38 +236,85 @@ fn name(arch: u32, nr: i32) -> &'static str {
     Arch::of_call(arch, nr).and_then(|entry| entry.syscall_name(nr)).unwrap_or("?")
 }
 
+/// How often a system call was made.
+#[derive(Default)]
+struct Calls {
+    all: u64,
+    denied: u64,
+    /// Each value that answered it, and how often.
+    values: Vec<(u32, u64)>,
+}
+
 impl Summary {
-    fn table(&self) -> String {
-        // By system call, all its values together, the most frequent first.
-        let mut calls: BTreeMap<(u32, i32), (u64, u64, String)> = BTreeMap::new();
+    /// By architecture and number, the most frequent first.
+    fn calls(&self) -> Vec<((u32, i32), Calls)> {
+        let mut calls: BTreeMap<_, Calls> = BTreeMap::new();
         for (&(arch, nr, value), &count) in &self.rows {
-            let (all, denied, values) = calls.entry((arch, nr)).or_default();
-            *all += count;
+            let of_number = calls.entry((arch, nr)).or_default();
+            of_number.all += count;
             if !matches!(Action::of(value), Action::Allow | Action::Log) {
-                *denied += count;
+                of_number.denied += count;
             }
-            let comma = if values.is_empty() { "" } else { ", " };
-            // Writing to a string cannot fail.
-            let _ = write!(values, "{comma}{count} {}", Words(value));
+            of_number.values.push((value, count));
         }
         let mut calls: Vec<_> = calls.into_iter().collect();
-        calls.sort_by_key(|(_, (all, ..))| std::cmp::Reverse(*all));
-        let total: u64 = self.rows.values().sum::<u64>() + self.others;
-        let denied: u64 = calls.iter().map(|(_, (_, denied, _))| denied).sum();
+        calls.sort_by_key(|(_, of_number)| Reverse(of_number.all));
+        calls
+    }
+
+    /// Of all calls.
+    fn total(&self) -> u64 {
+        self.rows.values().sum::<u64>() + self.others
+    }
+
+    fn json(&self) -> Value {
+        let calls = self.calls();
+        let denied: u64 = calls.iter().map(|(_, of_number)| of_number.denied).sum();
+        let rows = calls.into_iter().map(|((arch, nr), Calls { all, denied, values })| {
+            let entry = Arch::of_call(arch, nr);
+            let decisions = values.into_iter().map(|(value, count)| {
+                json!({"value": format!("{value:#010x}"), "decision": Words(value).to_string(), "count": count})
+            });
+            json!({
+                "call": {
+                    "arch": entry.map(Arch::name),
+                    "audit_arch": format!("{arch:#010x}"),
+                    "nr": nr,
+                    "name": entry.and_then(|entry| entry.syscall_name(nr)),
+                },
+                "count": all,
+                "denied": denied,
+                "decisions": decisions.collect::<Vec<_>>(),
+            })
+        });
+        json!({
+            "count": self.total(),
+            "denied": denied,
+            "rows": rows.collect::<Vec<_>>(),
+            "not_told_apart": self.others,
+        })
+    }
+
+    fn table(&self) -> String {
+        let (calls, total) = (self.calls(), self.total());
+        let all_denied: u64 = calls.iter().map(|(_, of_number)| of_number.denied).sum();
 
         let mut table = format!("{:>10} {:>10}  {:<24} decisions\n", "calls", "denied", "syscall");
-        for ((arch, nr), (all, denied, values)) in calls {
+        for ((arch, nr), Calls { all, denied, values }) in calls {
+            let values: Vec<_> =
+                values.into_iter().map(|(value, count)| format!("{count} {}", Words(value))).collect();
             let name = match (name(arch, nr), Arch::of_call(arch, nr)) {
                 ("?", _) => format!("{nr} ({arch:#x})"),
                 (name, Some(Arch::X86_64) | None) => name.to_owned(),
                 (name, Some(entry)) => format!("{name} ({})", entry.name()),
             };
-            let _ = writeln!(table, "{all:>10} {denied:>10}  {name:<24} {values}");
+            // Writing to a string cannot fail.
+            let _ = writeln!(table, "{all:>10} {denied:>10}  {name:<24} {}", values.join(", "));
         }
         if self.others > 0 {
             let _ = writeln!(table, "{:>10} {:>10}  (not told apart)", self.others, "");
         }
-        let _ = writeln!(table, "{total:>10} {denied:>10}  total");
+        let _ = writeln!(table, "{total:>10} {all_denied:>10}  total");
         table
     }
 }

@@ -4,7 +4,7 @@ use anyhow::{Context, bail, ensure};
 use seccomp_kernel::Arch;
 
 use super::layout;
-use super::split::{Split, split};
+use super::split::{Split, named, split};
 use super::value::value;
 
 /// A call that was read.
@@ -26,9 +26,9 @@ pub fn parse(text: &str, arch: Arch) -> anyhow::Result<Call> {
     let texts = arguments(rest)?;
     ensure!(texts.len() <= 6, "{} arguments, where a system call has six", texts.len());
     for (index, text) in texts.into_iter().enumerate() {
-        let (index, text) = match text.split_once('=') {
-            Some((key, value)) if is_name(key) => (named(name, key, arch)?, value),
-            _ => (index, text),
+        let (index, text) = match named(text) {
+            Some((key, value)) => (register(name, key, arch)?, value),
+            None => (index, text),
         };
         match value(text, arch).with_context(|| format!("argument {index}"))? {
             Some(value) => call.args[index] = narrow(value, arch).with_context(|| text.to_string())?,
@@ -48,11 +48,7 @@ fn narrow(value: u64, arch: Arch) -> anyhow::Result<u64> {
     Ok(value & u64::from(u32::MAX))
 }
 
-fn is_name(text: &str) -> bool {
-    !text.is_empty() && text.bytes().all(|byte| byte == b'_' || byte.is_ascii_lowercase())
-}
-
-fn named(call: &str, key: &str, arch: Arch) -> anyhow::Result<usize> {
+fn register(call: &str, key: &str, arch: Arch) -> anyhow::Result<usize> {
     ensure!(call == "clone", "{key}=: arguments by name are understood of clone only");
     layout::of_clone(key, arch).with_context(|| format!("{key}=: no argument of clone"))
 }
@@ -88,6 +84,10 @@ mod tests {
             x86("execve(\"/bin/ls\"..., [\"ls\"], 0x7ffc /* 3 vars */)").unwrap(),
             (59, [0, 0, 0x7ffc, 0, 0, 0], vec![0, 1])
         );
+        assert_eq!(
+            x86("mmap(0x7fffffffffffffff, 2, PROT_READ|PROT_READ, 4, 5, 6)").unwrap(),
+            (9, [i64::MAX as u64, 2, 1, 4, 5, 6], vec![])
+        );
         let i386 = parse("openat(AT_FDCWD, NULL, 0)", Arch::I386).unwrap();
         assert_eq!(i386.args[0], 0xffff_ff9c);
         for (text, error) in [
@@ -98,6 +98,8 @@ mod tests {
             ("read(1) x", "\"x\" is behind the call"),
             ("read(fd=1)", "fd=: arguments by name are understood of clone only"),
             ("read(, 1)", "argument 0: there is none"),
+            ("read(1, )", "argument 1: there is none"),
+            ("ioctl(1, _IOC(1, 2), 3)", "argument 1: \"_IOC\": no function that is known here"),
             ("read(089)", "argument 0: \"089\": no octal number: invalid digit found in string"),
         ] {
             assert_eq!(format!("{:#}", x86(text).unwrap_err()), error);
@@ -106,5 +108,8 @@ mod tests {
         assert_eq!(arm.args[2], 0o40_000);
         let arm = parse("clone(child_stack=NULL, flags=SIGCHLD, tls=0x5)", Arch::Aarch64).unwrap();
         assert_eq!(arm.args, [17, 0, 0, 5, 0, 0]);
+        let map = |arch| parse("mmap(0, 1, 0, MAP_32BIT)", arch).map(|call| call.args[3]);
+        assert_eq!(map(Arch::X86_64).unwrap(), 0x40);
+        assert!(map(Arch::Riscv64).unwrap_err().root_cause().to_string().contains("MAP_32BIT"));
     }
 }

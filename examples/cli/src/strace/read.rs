@@ -3,9 +3,10 @@
 use std::fmt;
 
 use seccomp_kernel::Arch;
+use seccomp_rbpf::profile::multiplexed;
 
 use super::layout::{self, Place};
-use super::split::split;
+use super::split::{named, split};
 use super::value;
 
 /// The longest text that a gap keeps.
@@ -98,13 +99,13 @@ pub fn read(text: &str, arch: Arch, number: Option<i32>, whole: bool) -> Result<
         if text.is_empty() || text == "..." || text.starts_with("<...") {
             continue;
         }
-        let (place, text) = match text.split_once('=') {
-            Some((key, value)) if is_name(key) => {
+        let (place, text) = match named(text) {
+            Some((key, value)) => {
                 let register = layout::of_clone(key, arch).filter(|_| name == "clone");
                 (register.map_or(Place::Nowhere, |register| Place::One { register, unit: 1 }), value)
             }
-            _ if is_other => (Place::Nowhere, text),
-            _ => (layout::place(name, index, arch), text),
+            None if is_other => (Place::Nowhere, text),
+            None => (layout::place(name, index, arch), text),
         };
         // strace writes unknown flags and the mode of these calls without a bar between them.
         let is_glued = GET.contains(&(name, index)) && text.contains("0x");
@@ -211,54 +212,7 @@ fn number(name: &str, arch: Arch) -> Option<i32> {
     }
 }
 
-/// What socketcall(2) and ipc(2) of i386 make, in the names that strace prints.
-const SOCKETCALL: [&str; 20] = [
-    "socket",
-    "bind",
-    "connect",
-    "listen",
-    "accept",
-    "getsockname",
-    "getpeername",
-    "socketpair",
-    "send",
-    "recv",
-    "sendto",
-    "recvfrom",
-    "shutdown",
-    "setsockopt",
-    "getsockopt",
-    "sendmsg",
-    "recvmsg",
-    "accept4",
-    "recvmmsg",
-    "sendmmsg",
-];
-const IPC: [&str; 12] = [
-    "semop",
-    "semget",
-    "semctl",
-    "semtimedop",
-    "msgsnd",
-    "msgrcv",
-    "msgget",
-    "msgctl",
-    "shmat",
-    "shmdt",
-    "shmget",
-    "shmctl",
-];
-
 /// The number of the call that makes this one too.
 fn multiplexer(name: &str, arch: Arch) -> Option<i32> {
-    let other = match arch {
-        Arch::I386 if SOCKETCALL.contains(&name) => "socketcall",
-        Arch::I386 if IPC.contains(&name) => "ipc",
-        _ => return None,
-    };
-    arch.syscall_number(other)
-}
-
-fn is_name(text: &str) -> bool {
-    !text.is_empty() && text.bytes().all(|byte| byte == b'_' || byte.is_ascii_lowercase())
+    multiplexed(arch, name).map(|(nr, _)| nr.cast_signed())
 }

@@ -52,6 +52,13 @@ pub fn split(text: &str) -> Split<'_> {
     Split { texts, behind: None, unbalanced }
 }
 
+/// The name of an argument and the rest, where strace names it.
+pub fn named(text: &str) -> Option<(&str, &str)> {
+    let is_name =
+        |text: &str| !text.is_empty() && text.bytes().all(|byte| byte == b'_' || byte.is_ascii_lowercase());
+    text.split_once('=').filter(|(name, _)| is_name(name))
+}
+
 /// The place of the quote that ends a string, or of the end of the text.
 fn quoted(bytes: &[u8], start: usize) -> usize {
     let mut place = start + 1;

@@ -15,11 +15,14 @@ const MAX: u64 = u32::MAX as u64;
 /// The most differences that are looked for.
 const MAX_DIFFERENCES: usize = 1 << 14;
 
+/// The most paths that are kept because it is not known whether a call takes them.
+const MAX_LEFT: usize = 1 << 10;
+
 /// Calls on which two programs differ.
 #[derive(Clone, Debug)]
 pub struct Difference {
-    /// What they have; not all that have it need to differ if a value depends on them.
-    pub facts: Facts,
+    /// What they have, if more than one call is known; not all that have it need to differ if a value depends on them.
+    pub facts: Option<Facts>,
     /// What the two programs give; one that depends on the call has none.
     pub values: [Option<u32>; 2],
     /// One of them.
@@ -35,47 +38,60 @@ pub struct Differences {
     pub found: Vec<Difference>,
     /// Whether calls are left of which it is not known. Without, and with nothing found, the programs are equal.
     pub undecided: bool,
+    /// What is left where paths were followed, with the values there.
+    #[cfg_attr(not(feature = "smt"), expect(dead_code, reason = "what a solver is asked"))]
+    pub(super) left: Vec<(Facts, [Option<u32>; 2])>,
+    /// Whether more than that is left, since not all paths were followed.
+    #[cfg_attr(not(feature = "smt"), expect(dead_code, reason = "what a solver is asked"))]
+    pub(super) cut: bool,
 }
 
 /// Compares two programs: the 32 bits that they return, for all of the calls that there can be.
 pub fn diff(a: &Checked, b: &Checked, work: &mut Work) -> Differences {
     let mut exprs = Exprs::default();
-    let (mut found, mut undecided) = (Vec::new(), false);
+    let (mut found, mut left) = (Vec::new(), Vec::new());
     let all = follow(a, &mut exprs, Facts::default(), work, &mut |exprs, work, first| {
         follow(b, exprs, first.facts, work, &mut |exprs, work, Leaf { facts, value }| {
             match compare(exprs, work, facts, [first.value, value]) {
-                Ok(difference) => found.extend(difference),
-                Err(TooMuch) => undecided = true,
+                Compared::Equal => {}
+                Compared::Different(difference) => found.push(*difference),
+                Compared::Undecided(facts, values) => left.push((facts, values)),
             }
-            if found.len() < MAX_DIFFERENCES { Ok(()) } else { Err(TooMuch) }
+            let is_much = found.len() >= MAX_DIFFERENCES || left.len() >= MAX_LEFT;
+            if is_much { Err(TooMuch) } else { Ok(()) }
         })
     });
-    Differences { exprs, found, undecided: undecided || all.is_err() }
+    let cut = all.is_err();
+    Differences { exprs, found, undecided: cut || !left.is_empty(), left, cut }
+}
+
+/// What came of two paths.
+enum Compared {
+    /// No call takes both and gets two values.
+    Equal,
+    Different(Box<Difference>),
+    /// Whether a call has these facts, and then different values, is not known.
+    Undecided(Facts, [Option<u32>; 2]),
 }
 
 /// Whether some call with these facts gets two values.
-fn compare(
-    exprs: &mut Exprs,
-    work: &mut Work,
-    facts: Facts,
-    ids: [Id; 2],
-) -> Result<Option<Difference>, TooMuch> {
+fn compare(exprs: &mut Exprs, work: &mut Work, facts: Facts, ids: [Id; 2]) -> Compared {
     let [a, b] = ids.map(|id| facts.resolve(exprs, id));
     if a == b {
-        return Ok(None);
+        return Compared::Equal;
     }
     let differ = exprs.op(Op::Alu(AluOp::Xor), a, b);
-    let Some(facts) = facts.with(exprs, differ, &Set::range(1, MAX), work) else { return Ok(None) };
+    let Some(facts) = facts.with(exprs, differ, &Set::range(1, MAX), work) else { return Compared::Equal };
+    let values = [a, b].map(|id| exprs.known(id));
     let words = match usual(exprs, work, &facts) {
         Some(words) => words,
         None => match facts.solve(exprs, work) {
             Solved::Yes(words) => words,
-            Solved::No => return Ok(None),
-            Solved::TooMuch => return Err(TooMuch),
+            Solved::No => return Compared::Equal,
+            Solved::TooMuch => return Compared::Undecided(facts, values),
         },
     };
-    let values = [a, b].map(|id| exprs.known(id));
-    Ok(Some(Difference { facts, values, witness: data(words) }))
+    Compared::Different(Box::new(Difference { facts: Some(facts), values, witness: data(words) }))
 }
 
 /// A call of an architecture that there is, if one of them has the facts.
@@ -91,7 +107,7 @@ fn usual(exprs: &mut Exprs, work: &mut Work, facts: &Facts) -> Option<[u32; WORD
 }
 
 /// The call with these words.
-fn data(words: [u32; WORDS]) -> SeccompData {
+pub(super) fn data(words: [u32; WORDS]) -> SeccompData {
     let long = |index: usize| u64::from(words[index]) | u64::from(words[index + 1]) << 32;
     SeccompData {
         nr: words[0].cast_signed(),

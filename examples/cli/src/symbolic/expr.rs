@@ -1,6 +1,6 @@
 //! Expressions of the words of a call.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use cbpf_translator::cbpf::AluOp;
 use seccomp_runtime::SeccompData;
@@ -131,9 +131,14 @@ impl Exprs {
         *self.ids.entry(node).or_insert_with(|| {
             self.nodes.push(node);
             self.words.push(words);
-            // A walk ends long before there are so many.
+            // A walk ends before there are so many.
             Id((self.nodes.len() - 1) as u32)
         })
+    }
+
+    /// How many there are.
+    pub(super) fn count(&self) -> usize {
+        self.nodes.len()
     }
 
     pub(crate) fn node(&self, id: Id) -> Node {
@@ -212,11 +217,9 @@ impl Exprs {
     /// than `most`.
     pub(crate) fn parts(&self, ids: impl IntoIterator<Item = Id>, most: usize) -> Option<Vec<Id>> {
         let mut parts: Vec<Id> = Vec::new();
-        let mut open: Vec<Id> = ids.into_iter().collect();
-        while let Some(id) = open.pop() {
-            if parts.contains(&id) {
-                continue;
-            }
+        // The last is a part of no other that is open.
+        let mut open: BTreeSet<Id> = ids.into_iter().collect();
+        while let Some(id) = open.pop_last() {
             if parts.len() >= most {
                 return None;
             }
@@ -225,7 +228,7 @@ impl Exprs {
                 open.extend([a, b]);
             }
         }
-        parts.sort_unstable();
+        parts.reverse();
         Some(parts)
     }
 }

@@ -1,6 +1,6 @@
 //! What a path has learnt of a call, and whether a call has it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;
 
 use cbpf_translator::cbpf::AluOp;
@@ -69,6 +69,8 @@ impl Facts {
             return Some(self.clone());
         }
         let mut facts = self.clone();
+        // They are copied and gone through several times.
+        work.spend(8 * facts.sets.len());
         if let (Node::Word(index), Some(value)) = (exprs.node(id), new.single()) {
             facts.words[usize::from(index)] = Some(value as u32);
         }
@@ -88,16 +90,25 @@ impl Facts {
 
     /// The expression, or the number that it is where its words are known.
     pub fn resolve(&self, exprs: &mut Exprs, id: Id) -> Id {
+        self.resolve_parts(exprs, id, &mut HashMap::new())
+    }
+
+    /// A part of several others is looked at once.
+    fn resolve_parts(&self, exprs: &mut Exprs, id: Id, done: &mut HashMap<Id, Id>) -> Id {
         if let Some(value) = self.sets.get(&id).and_then(|set| set.single()) {
             return exprs.constant(value as u32);
         }
-        match exprs.node(id) {
-            Node::Op(op, a, b) if self.knows(exprs.words(id)) => {
-                let (a, b) = (self.resolve(exprs, a), self.resolve(exprs, b));
-                exprs.op(op, a, b)
-            }
-            _ => id,
+        let Node::Op(op, a, b) = exprs.node(id) else { return id };
+        if !self.knows(exprs.words(id)) {
+            return id;
         }
+        if let Some(resolved) = done.get(&id) {
+            return *resolved;
+        }
+        let [a, b] = [a, b].map(|part| self.resolve_parts(exprs, part, done));
+        let resolved = exprs.op(op, a, b);
+        done.insert(id, resolved);
+        resolved
     }
 
     fn knows(&self, words: u16) -> bool {
@@ -135,6 +146,7 @@ impl Facts {
     fn solve_words(&self, exprs: &Exprs, words: u16, work: &mut Work) -> Solved {
         let facts: Vec<_> = self.all().filter(|(id, _)| exprs.words(*id) & words != 0).collect();
         let Some(parts) = exprs.parts(facts.iter().map(|(id, _)| *id), MAX_PARTS) else {
+            work.spend(MAX_PARTS);
             return Solved::TooMuch;
         };
         let place = |id: &Id| parts.binary_search(id).unwrap_or_default();

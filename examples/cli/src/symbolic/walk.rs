@@ -12,6 +12,9 @@ use super::set::Set;
 
 const MAX: u64 = u32::MAX as u64;
 
+/// The most expressions that paths are made of: some hundred MiB.
+const MAX_EXPRS: usize = 1 << 22;
+
 /// The end of a path.
 #[derive(Clone, Debug)]
 pub struct Leaf {
@@ -103,6 +106,9 @@ impl Path {
     ) -> Result<Option<Leaf>, TooMuch> {
         loop {
             work.step()?;
+            if exprs.count() > MAX_EXPRS {
+                return Err(TooMuch);
+            }
             // A checked program ends before its end.
             let (opcode, SockFilter { jt, jf, k, .. }) = *ops.get(self.pc).ok_or(TooMuch)?;
             let slot = k as usize % SCRATCH_SLOTS;
@@ -113,8 +119,8 @@ impl Path {
                 Opcode::LdxImm => self.x = exprs.constant(k),
                 Opcode::LdLen => self.a = exprs.constant(seccomp::DATA_SIZE),
                 Opcode::LdxLen | Opcode::LdxMsh => self.x = exprs.constant(seccomp::DATA_SIZE),
-                Opcode::LdMem => self.a = self.m[slot],
-                Opcode::LdxMem => self.x = self.m[slot],
+                Opcode::LdMem => self.a = self.slot(exprs, slot),
+                Opcode::LdxMem => self.x = self.slot(exprs, slot),
                 Opcode::St => self.m[slot] = self.a,
                 Opcode::Stx => self.m[slot] = self.x,
                 Opcode::Alu(op, source) => {
@@ -172,10 +178,19 @@ impl Path {
         self.facts.resolve(exprs, word)
     }
 
-    fn operand(&self, exprs: &mut Exprs, source: Source, k: u32) -> Id {
+    /// What is in a slot. It stays there as it is known now, and is not made out again.
+    fn slot(&mut self, exprs: &mut Exprs, slot: usize) -> Id {
+        self.m[slot] = self.facts.resolve(exprs, self.m[slot]);
+        self.m[slot]
+    }
+
+    fn operand(&mut self, exprs: &mut Exprs, source: Source, k: u32) -> Id {
         match source {
             Source::K => exprs.constant(k),
-            Source::X => self.facts.resolve(exprs, self.x),
+            Source::X => {
+                self.x = self.facts.resolve(exprs, self.x);
+                self.x
+            }
         }
     }
 }

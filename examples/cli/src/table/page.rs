@@ -129,8 +129,8 @@ impl Page {
         let mut labels = sides.iter().map(|(name, _)| &name.short);
         let is_clear = labels.next() != labels.next();
         let sides = sides.iter().map(|(Name { long, short }, stack)| Side {
-            name: shown(long),
-            label: shown(if is_clear { short } else { long }),
+            name: long.clone(),
+            label: (if is_clear { short } else { long }).clone(),
             count: stack.len(),
         });
         Self { sides: sides.collect(), sections, constant }
@@ -419,15 +419,6 @@ fn footer() -> Markup {
             }
         }
     }
-}
-
-/// A name that may have been chosen to deceive: what is no character to see is written out.
-fn shown(name: &str) -> String {
-    let mut text = String::new();
-    for c in name.chars() {
-        if c.is_control() { text.extend(c.escape_default()) } else { text.push(c) }
-    }
-    text
 }
 
 /// What a policy says of text that it allows.
