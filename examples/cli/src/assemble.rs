@@ -25,6 +25,7 @@ pub struct AssembleArgs {
 }
 
 pub fn run(args: &AssembleArgs) -> anyhow::Result<ExitCode> {
+    filter::spared(args.output.as_deref(), [args.file.as_path()])?;
     let program = filter::to_bytes(&filter::load_text(&args.file, args.arch)?);
     output::bytes_to(args.output.as_deref(), &program)?;
     Ok(ExitCode::SUCCESS)

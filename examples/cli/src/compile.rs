@@ -51,6 +51,7 @@ enum Format {
 }
 
 pub fn run(args: &CompileArgs) -> anyhow::Result<ExitCode> {
+    filter::spared(args.output.as_deref(), [args.profile.as_path()])?;
     let name = || Name(&args.profile).to_string();
     let json = filter::read(&args.profile)?;
     let meaning = args.options.meaning(&args.profile, &json, args.arch).with_context(name)?;

@@ -6,7 +6,7 @@ mod text;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::{Context, ensure};
+use anyhow::{Context, bail, ensure};
 use cbpf_translator::cbpf::Cond;
 use cbpf_translator::disasm::EbpfInsn;
 use cbpf_translator::{Checked, translate};
@@ -25,7 +25,7 @@ use crate::host::{Memory, ThisProcess};
 use crate::profile_args::ProfileArgs;
 use crate::return_value::{ReturnValue, Words};
 use crate::setting::{self, Setting};
-use crate::strace::{self, Call};
+use crate::strace::{self, Call, Prefix};
 use crate::{arch, disasm, eval, output};
 use asked::Recorded;
 
@@ -35,7 +35,7 @@ use asked::Recorded;
 /// it, then which filter of the stack counts. Of a profile, the rule is shown.
 ///
 /// The call is given as to `eval`, or as strace prints it, in one argument: numbers, constants by name, NULL. What is
-/// in quotes or brackets is an address that is not known, and counts as 0.
+/// in quotes or brackets is an address that is not known, and counts as 0. What strace puts in front of it may stay.
 #[derive(clap::Args)]
 #[command(
     override_usage = "seccomp-rbpf explain [OPTIONS] <FILTER>... <CALL>\n       \
@@ -55,9 +55,9 @@ pub struct ExplainArgs {
     /// The system call entry: what the filters see as arch, and whose numbers names have
     #[arg(long, value_parser = arch::parser(), default_value = arch::DEFAULT)]
     arch: Arch,
-    /// The instruction pointer
-    #[arg(long, allow_hyphen_values = true, value_parser = eval::address, default_value = "0")]
-    ip: u64,
+    /// The instruction pointer [default: what strace -i prints of the call, or 0]
+    #[arg(long, allow_hyphen_values = true, value_parser = eval::address)]
+    ip: Option<u64>,
     /// Up to six arguments, separated by commas, the rest are 0; 64 bits each, whatever the arch
     #[arg(long, allow_hyphen_values = true, value_parser = eval::arguments, default_value = "0", requires = "nr")]
     args: [u64; 6],
@@ -75,9 +75,9 @@ pub struct ExplainArgs {
 }
 
 pub fn run(args: &ExplainArgs) -> anyhow::Result<ExitCode> {
-    let (paths, Call { nr, args: values, unknown }) = args.call()?;
+    let (paths, Call { nr, args: values, unknown }, ip) = args.call()?;
     filter::stdin_once(paths.iter().map(PathBuf::as_path))?;
-    let data = SeccompData { nr, arch: args.arch.audit_arch(), instruction_pointer: args.ip, args: values };
+    let data = SeccompData { nr, arch: args.arch.audit_arch(), instruction_pointer: ip, args: values };
     let loaded = paths.iter().map(|path| filter::load_with_profile(path, args.arch, &args.profile));
     let (mut filters, profiles): (Vec<_>, Vec<_>) =
         loaded.collect::<anyhow::Result<Vec<_>>>()?.into_iter().unzip();
@@ -111,17 +111,28 @@ pub fn run(args: &ExplainArgs) -> anyhow::Result<ExitCode> {
 }
 
 impl ExplainArgs {
-    /// The filters and the call.
-    fn call(&self) -> anyhow::Result<(&[PathBuf], Call)> {
+    /// The filters, the call and its instruction pointer.
+    fn call(&self) -> anyhow::Result<(&[PathBuf], Call, u64)> {
         if let Some(nr) = &self.nr {
             let nr = eval::syscall(nr, self.arch)?;
-            return Ok((self.filters.as_slice(), Call { nr, args: self.args, unknown: Vec::new() }));
+            let call = Call { nr, args: self.args, unknown: Vec::new() };
+            return Ok((self.filters.as_slice(), call, self.ip.unwrap_or(0)));
         }
         let (call, filters) = self.filters.split_last().context("no filter")?;
         let text = call.to_str().filter(|text| text.contains('('));
         let text = text.context("no call: --nr, or behind the filters one as strace prints it")?;
         ensure!(!filters.is_empty(), "no filter before the call");
-        Ok((filters, strace::parse(text, self.arch).with_context(|| format!("call {text:?}"))?))
+        let (Prefix { nr, ip, .. }, shown) = Prefix::parse(text);
+        let read = || {
+            let call = strace::parse(shown, self.arch)?;
+            let other = nr.filter(|nr| *nr != call.nr);
+            match other {
+                Some(nr) => bail!("it has the number {nr}, and at --arch {} another", self.arch.name()),
+                None => Ok(call),
+            }
+        };
+        let call = read().with_context(|| format!("call {text:?}"))?;
+        Ok((filters, call, self.ip.or(ip).unwrap_or(0)))
     }
 }
 

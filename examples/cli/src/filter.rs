@@ -1,8 +1,9 @@
 //! Filters from files: raw `sock_filter` bytes, classic assembler text, profiles, or eBPF object files.
 
 use std::fmt;
-use std::fs::File;
+use std::fs::{self, File, Metadata};
 use std::io::{self, Read};
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use anyhow::{Context, anyhow, bail, ensure};
@@ -142,6 +143,18 @@ pub fn open(path: &Path) -> io::Result<Box<dyn Read>> {
 pub fn stdin_once<'p>(paths: impl IntoIterator<Item = &'p Path>) -> anyhow::Result<()> {
     let count = paths.into_iter().filter(|path| is_stdin(path)).count();
     ensure!(count <= 1, "standard input, -, is named {count} times and can be read once");
+    Ok(())
+}
+
+/// Fails if what is written to `output` would take the place of one of the files that are read.
+pub fn spared<'p>(output: Option<&Path>, inputs: impl IntoIterator<Item = &'p Path>) -> anyhow::Result<()> {
+    let identity = |path: &Path| {
+        let file = fs::metadata(path).ok().filter(Metadata::is_file);
+        file.map(|file| (file.dev(), file.ino()))
+    };
+    let Some((output, file)) = output.and_then(|path| Some((path, identity(path)?))) else { return Ok(()) };
+    let is_read = inputs.into_iter().any(|input| identity(&extension::split(input).0) == Some(file));
+    ensure!(!is_read, "{}: it is what is read and would be lost, write to another file", Name(output));
     Ok(())
 }
 

@@ -61,6 +61,7 @@ enum Format {
 }
 
 pub fn run(args: &GraphArgs) -> anyhow::Result<ExitCode> {
+    filter::spared(args.output.as_deref(), [args.filter.as_path()])?;
     let name = Name(&args.filter).to_string();
     let filter = filter::load_any(&args.filter, args.arch, &args.profile)?;
     let title = Name(args.filter.file_name().map_or(&args.filter, Path::new)).to_string();

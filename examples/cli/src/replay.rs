@@ -2,7 +2,6 @@
 
 mod extension;
 mod line;
-mod prefix;
 mod stack;
 mod tally;
 mod tasks;
@@ -18,10 +17,9 @@ use seccomp_runtime::SeccompData;
 
 use crate::filter::{self, Name};
 use crate::profile_args::ProfileArgs;
-use crate::strace::{self, Gap, NotRead, Reading};
+use crate::strace::{self, Gap, NotRead, Prefix, Reading};
 use crate::{arch, json, output};
 use line::{End, Line};
-use prefix::Prefix;
 use stack::{Outcome, Stack, Verdict};
 use tally::{Tally, Trouble};
 use tasks::{Begun, MAX_HEAD, Tasks};

@@ -44,6 +44,10 @@ pub fn usage(error: &clap::Error) -> u8 {
             Err(error) => self::error(&error),
         };
     }
+    if error.kind() == ErrorKind::MissingSubcommand {
+        line(style::error(NAME), "no command is given; --help lists them");
+        return FAILED;
+    }
     let text = error.render().to_string();
     let mut paragraphs = text.split("\n\n");
     let first = paragraphs.next().unwrap_or_default().trim_start_matches("error: ");

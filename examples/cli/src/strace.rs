@@ -4,6 +4,7 @@ mod arguments;
 mod call;
 mod constants;
 mod layout;
+mod prefix;
 mod read;
 mod show;
 mod split;
@@ -13,5 +14,6 @@ mod value;
 mod tests;
 
 pub use call::{Call, parse};
+pub use prefix::Prefix;
 pub use read::{Gap, NotRead, Reading, is_open, read};
 pub use show::Shown;

@@ -104,7 +104,9 @@ impl Subject {
 }
 
 pub fn run(args: &TableArgs) -> anyhow::Result<ExitCode> {
-    filter::stdin_once(args.filters.iter().chain(&args.compare).map(PathBuf::as_path))?;
+    let read = || args.filters.iter().chain(&args.compare).map(PathBuf::as_path);
+    filter::stdin_once(read())?;
+    filter::spared(args.output.as_deref(), read())?;
     let load = |paths: &[PathBuf]| Subject::load(paths, args.arch, &args.profile);
     let other = if args.compare.is_empty() { None } else { Some(load(&args.compare)?) };
     let form = Form::of(args.json, args.html);

@@ -481,7 +481,7 @@ fn usage_errors_take_one_line() {
     let allow = case("allow.bpfasm");
     let allow = allow.to_str().unwrap();
     let rows: &[(&[&str], &str)] = &[
-        (&[], "requires a subcommand"),
+        (&[], "no command is given; --help lists them\n"),
         (&["chek"], "unrecognized subcommand 'chek'; a similar subcommand exists: 'check'"),
         (&["check"], "<FILTER>..."),
         (&["check", "--nonsense", allow], "unexpected argument '--nonsense' found"),
@@ -509,6 +509,47 @@ fn usage_errors_take_one_line() {
     ];
     for (args, words) in rows {
         fails(command().args(*args), 2, words);
+    }
+}
+
+#[test]
+fn what_is_read_is_not_written_over() {
+    let folder = TempDir::new().unwrap();
+    let profile = r#"{"defaultAction":"SCMP_ACT_ALLOW"}"#;
+    file(&folder, "p.json", profile);
+    let assembler = "ret #SECCOMP_RET_ALLOW";
+    file(&folder, "a.bpfasm", assembler);
+    fs::hard_link(folder.path().join("p.json"), folder.path().join("same.json")).unwrap();
+    let rows: [&[&str]; 7] = [
+        &["compile", "p.json", "-o", "p.json"],
+        &["compile", "p.json", "-o", "same.json"],
+        &["assemble", "a.bpfasm", "-o", "./a.bpfasm"],
+        &["graph", "p.json", "-o", "p.json"],
+        &["table", "p.json", "--html", "-o", "p.json"],
+        &["table", "a.bpfasm", "--compare", "p.json", "--html", "-o", "p.json"],
+        &["run", "--filter", "p.json", "--trace", "p.json", "--", "true"],
+    ];
+    for args in rows {
+        fails(command().current_dir(&folder).args(args), 2, "it is what is read and would be lost");
+        assert_eq!(fs::read_to_string(folder.path().join("p.json")).unwrap(), profile, "{args:?}");
+        assert_eq!(fs::read_to_string(folder.path().join("a.bpfasm")).unwrap(), assembler);
+    }
+}
+
+#[test]
+fn a_dash_is_standard_output() {
+    let folder = TempDir::new().unwrap();
+    let deny = case("deny-mkdir.bpfasm");
+    let deny = deny.to_str().unwrap();
+    let rows: [(&[&str], &str); 3] = [
+        (&["graph", deny, "-o", "-"], "<svg "),
+        (&["table", deny, "-o", "-"], "0x00050001"),
+        (&["run", "--filter", deny, "--trace", "-", "--", "true"], " exit_group c000003e 231 "),
+    ];
+    for (args, words) in rows {
+        let text = String::from_utf8(printed(command().current_dir(&folder).args(args))).unwrap();
+        assert!(text.contains(words), "{args:?}: {text}");
+        assert!(!folder.path().join("-").exists(), "{args:?}");
     }
 }
 

@@ -122,6 +122,36 @@ fn of_equal_filters_the_newest_counts() {
     assert!(text.contains("0x00050001") && text.trim_end().ends_with(words), "{text}");
 }
 
+/// A line of a log can be taken as it is: what strace puts in front of the call is read too.
+#[test]
+fn a_line_of_strace_is_read_whole() {
+    let folder = TempDir::new().unwrap();
+    let path = file(&folder, "allow.asm", "ret #SECCOMP_RET_ALLOW");
+    let rows = [
+        ("4711  close(3) = 0", "ip 0x0, arguments 0x3,"),
+        (
+            "[pid  4711] 10:11:12.123456 (+     0.000012) close(3</etc/passwd>) = 0 <0.000012>",
+            "ip 0x0, arguments 0x3,",
+        ),
+        (
+            "4711 1700000000.123456 [   3] [00007f0000000010] close(3) = 0",
+            "ip 0x7f0000000010, arguments 0x3,",
+        ),
+    ];
+    for (line, words) in rows {
+        let text = printed(command("explain").arg(&path).arg(line));
+        assert!(text.starts_with(&format!("x86_64 3 (close), {words}")), "{text}");
+    }
+    let text = printed(command("explain").arg(&path).args(["[00007f0000000010] close(3)", "--ip", "5"]));
+    assert!(text.starts_with("x86_64 3 (close), ip 0x5,"), "{text}");
+    let mask = "12 rt_sigprocmask(SIG_SETMASK, [], NULL, 8) = 0";
+    let text = printed(command("explain").arg(&path).arg(mask));
+    assert!(text.starts_with("x86_64 14 (rt_sigprocmask), ip 0x0, arguments 0x2, 0x0, 0x0, 0x8,"), "{text}");
+    let compat = "[   6] close(3) = 0";
+    let text = printed(command("explain").arg(&path).args([compat, "--arch", "i386"]));
+    assert!(text.starts_with("i386 6 (close), ip 0x0, arguments 0x3,"), "{text}");
+}
+
 #[test]
 fn what_is_no_call_is_said() {
     let folder = TempDir::new().unwrap();
@@ -129,6 +159,7 @@ fn what_is_no_call_is_said() {
     for (args, words) in [
         (&["open(\"/\", O_NOPE)"][..], "argument 1: \"O_NOPE\": no constant that is known here"),
         (&["nope(1)"][..], "\"nope\": no system call of x86_64"),
+        (&["[   6] close(3) = 0"][..], "it has the number 6, and at --arch x86_64 another"),
         (&[][..], "no call: --nr, or behind the filters one as strace prints it"),
     ] {
         let output = command("explain").arg(&path).args(args).assert().code(2).get_output().clone();

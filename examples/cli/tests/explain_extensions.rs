@@ -104,9 +104,9 @@ SEC("seccomp") int asks(const struct seccomp_data *data)
     case 0:
         return bpf_ktime_get_ns() ? 0x7fff0000 : 1;
     case 1:
-        return bpf_get_prandom_u32() | 0x7fff0000;
+        return (__u16)bpf_get_prandom_u32() | 0x7fff0000;
     case 2:
-        return (__u32)bpf_get_current_pid_tgid() | 0x50000;
+        return (__u16)bpf_get_current_pid_tgid() | 0x50000;
     case 3:
         return (__u32)bpf_get_current_uid_gid() | 0x50000;
     case 4:

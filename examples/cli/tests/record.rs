@@ -414,6 +414,35 @@ fn an_interrupted_program_leaves_its_profile() {
     }
 }
 
+/// What a program leaves behind when it ends, gets the signals that are meant for the program.
+#[test]
+fn a_daemon_is_ended_by_a_signal() {
+    let folder = TempDir::new().unwrap();
+    let profile = folder.path().join("profile.json");
+    let ready = folder.path().join("ready");
+    let daemon = "trap 'mkdir /; exit 9' TERM; echo ready > \"$0\"; while :; do sleep 0.1; done";
+    let mut command = record(&profile, &[]);
+    command.args(["sh", "-c", "setsid sh -c \"$1\" \"$0\" & exit 7"]).arg(&ready).arg(daemon);
+    let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let start = Instant::now();
+    while fs::read(&ready).unwrap_or_default().is_empty() {
+        assert!(start.elapsed() < Duration::from_secs(60));
+        thread::sleep(Duration::from_millis(20));
+    }
+    // The first shell has ended by now.
+    thread::sleep(Duration::from_millis(500));
+    kill(Pid::from_raw(child.id().cast_signed()), Signal::SIGTERM).unwrap();
+    while child.try_wait().unwrap().is_none() {
+        if start.elapsed() > Duration::from_secs(60) {
+            child.kill().unwrap();
+            panic!("the daemon has not ended");
+        }
+        thread::sleep(Duration::from_millis(20));
+    }
+    assert_eq!(child.wait().unwrap().code(), Some(7));
+    assert!(names(&profile).contains("mkdir"));
+}
+
 const OLD: &str = "{
 \t\"defaultAction\": \"SCMP_ACT_KILL_PROCESS\",
 \t\"architectures\": [\"SCMP_ARCH_X86_64\"],

@@ -1,10 +1,11 @@
 //! The machine that a profile is for: what its `includes` and `excludes` ask about.
 
 use std::collections::BTreeSet;
-use std::fs;
+use std::io;
 use std::str::FromStr;
 
 use anyhow::{Context, ensure};
+use nix::sys::utsname::uname;
 use seccomp_kernel::Arch;
 
 use super::format::Conditions;
@@ -100,9 +101,10 @@ impl Kernel {
     ///
     /// It does not tell it.
     pub fn running() -> anyhow::Result<Self> {
-        const RELEASE: &str = "/proc/sys/kernel/osrelease";
-        let release = fs::read_to_string(RELEASE).context(RELEASE)?;
-        Self::prefix(&release).with_context(|| format!("{RELEASE}: {release:?} is no kernel version"))
+        let system = uname().map_err(io::Error::from).context("uname(2)")?;
+        let release = system.release().to_string_lossy();
+        Self::prefix(&release)
+            .with_context(|| format!("uname(2): {release:?} is no kernel version, --kernel gives one"))
     }
 
     /// The version at the beginning of `text`, and what is behind it.

@@ -3,8 +3,8 @@
 use seccomp_kernel::Arch;
 use seccomp_runtime::SeccompData;
 
-use super::prefix::Prefix;
 use crate::number;
+use crate::strace::Prefix;
 
 /// What a line says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

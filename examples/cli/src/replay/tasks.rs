@@ -6,7 +6,7 @@ use anyhow::ensure;
 use seccomp_kernel::Arch;
 
 use super::line::Mode;
-use super::prefix::Prefix;
+use crate::strace::Prefix;
 
 /// The most threads that are known at once: as many as Linux has ids.
 const MAX_TASKS: usize = 1 << 22;

@@ -53,7 +53,7 @@ pub(crate) struct RunArgs {
     /// Engine that runs the filters, also those the program installs itself
     #[arg(long, default_value = Engine::PLAN.name(), value_parser = engine::parser())]
     engine: Engine,
-    /// Write a line for each call to FILE
+    /// Write a line for each call to FILE; - is standard output
     #[arg(long, value_name = "FILE")]
     trace: Option<PathBuf>,
     /// Print how often each call was made and what was decided, when all has ended
@@ -87,6 +87,7 @@ pub(crate) struct RunArgs {
 /// Runs the program. The result is its exit status, 128 + n if signal n killed it.
 pub(crate) fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
     filter::stdin_once(args.filter.iter().map(PathBuf::as_path))?;
+    filter::spared(args.trace.as_deref(), args.filter.iter().map(PathBuf::as_path))?;
     let loaded = args.filter.iter().map(|path| filter::load_with_profile(path, Arch::X86_64, &args.profile));
     let (mut filters, profiles): (Vec<_>, Vec<_>) =
         loaded.collect::<anyhow::Result<Vec<_>>>()?.into_iter().unzip();

@@ -41,6 +41,11 @@ impl Status {
         self.field("NStgid").is_some_and(|ids| ids.split_whitespace().last() == Some("1"))
     }
 
+    /// The process that it is a child of.
+    pub(super) fn parent(&self) -> Option<Pid> {
+        Some(Pid::from_raw(self.field("PPid")?.parse().ok()?))
+    }
+
     /// The process that traces it.
     pub(super) fn tracer(&self) -> Option<Pid> {
         Some(Pid::from_raw(self.field("TracerPid")?.parse().ok()?))

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
+use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -64,7 +65,12 @@ impl Record {
     /// The file cannot be made.
     pub(super) fn new(trace: Option<&Path>, summary: bool) -> anyhow::Result<Self> {
         let open = |path: &Path| {
-            File::create(path).map(BufWriter::new).with_context(|| format!("{}", path.display()))
+            let file = if path.as_os_str() == "-" {
+                io::stdout().as_fd().try_clone_to_owned().map(File::from)
+            } else {
+                File::create(path)
+            };
+            file.map(BufWriter::new).with_context(|| format!("{}", path.display()))
         };
         Ok(Self {
             trace: trace.map(open).transpose()?,

@@ -230,6 +230,9 @@ const LIBC: &[(&str, u64)] = constants![
 
 /// Those that it has not, from the kernel's headers.
 const MORE: &[(&str, u64)] = &[
+    ("SIG_BLOCK", 0),
+    ("SIG_UNBLOCK", 1),
+    ("SIG_SETMASK", 2),
     ("ARCH_SET_GS", 0x1001),
     ("ARCH_SET_FS", 0x1002),
     ("ARCH_GET_FS", 0x1003),
@@ -268,6 +271,7 @@ const MORE: &[(&str, u64)] = &[
     ("__WCLONE", 0x8000_0000),
     ("__WALL", 0x4000_0000),
     ("__WNOTHREAD", 0x2000_0000),
+    ("MPOL_PREFERRED_MANY", 5),
     ("MPOL_MF_STRICT", 1),
     ("MPOL_MF_MOVE", 2),
     ("MPOL_MF_MOVE_ALL", 4),
