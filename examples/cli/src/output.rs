@@ -1,10 +1,10 @@
 //! Results, to standard output or a file. A result that cannot be written whole is an error.
 
 use std::fmt;
-use std::fs::{self, File, Permissions};
+use std::fs::{self, Permissions};
 use std::io::{self, BufWriter, IsTerminal, Write};
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::process;
 
 use anstream::adapter::strip_str;
 use anyhow::{Context, ensure};
@@ -61,11 +61,18 @@ pub fn writable(path: &Path) -> anyhow::Result<()> {
     let Some(path) = named(Some(path)) else { return Ok(()) };
     let writable = || {
         ensure!(!path.is_dir(), "a folder");
-        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        let written = if path.is_file() || !path.exists() { folder } else { path };
-        Ok(access(written, AccessFlags::W_OK).map_err(io::Error::from)?)
+        let path = fs::canonicalize(path).unwrap_or_else(|_| path.into());
+        let written = if path.is_file() || !path.exists() { folder(&path) } else { &path };
+        access(written, AccessFlags::W_OK)
+            .map_err(io::Error::from)
+            .with_context(|| written.display().to_string())
     };
     writable().with_context(|| path.display().to_string())
+}
+
+/// Where a file is, or is to be.
+fn folder(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 /// Prints text.
@@ -89,29 +96,28 @@ pub fn with_stdout<T>(
     written.and_then(|value| flushed.map(|()| value))
 }
 
-/// Writes a file whole or not at all: a new file takes the place of an old one once it is complete.
+/// Writes a file whole or not at all: a new file takes the place of an old one, and of one that a link leads to, once it
+/// is complete.
 ///
-/// Only what is no regular file (a device, a pipe, a link) is written in place.
+/// Only what is no regular file (a device, a pipe, a link to nothing) is written in place.
 pub fn file(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
-    let written = match fs::symlink_metadata(path) {
-        Ok(old) if !old.is_file() => fs::write(path, bytes),
-        old => replace(path, bytes, old.ok().map(|old| old.permissions())),
+    let written = match fs::metadata(path) {
+        Ok(old) if old.is_file() => {
+            fs::canonicalize(path).and_then(|path| replace(&path, bytes, Some(old.permissions())))
+        }
+        Err(_) if !path.is_symlink() => replace(path, bytes, None),
+        _ => fs::write(path, bytes),
     };
     written.with_context(|| path.display().to_string())
 }
 
 fn replace(path: &Path, bytes: &[u8], permissions: Option<Permissions>) -> io::Result<()> {
-    let mut beside = path.as_os_str().to_owned();
-    beside.push(format!(".{}", process::id()));
-
-    let mut file = File::create_new(&beside)?;
-    let written = file
-        .write_all(bytes)
-        .and_then(|()| permissions.map_or(Ok(()), |permissions| file.set_permissions(permissions)))
-        .and_then(|()| fs::rename(&beside, path));
-    if written.is_err() {
-        // The first error is the one to report.
-        let _ = fs::remove_file(&beside);
+    let new = Permissions::from_mode(0o666);
+    let mut file = tempfile::Builder::new().permissions(new).tempfile_in(folder(path))?;
+    file.write_all(bytes)?;
+    if let Some(permissions) = permissions {
+        file.as_file().set_permissions(permissions)?;
     }
-    written
+    file.persist(path)?;
+    Ok(())
 }

@@ -604,6 +604,18 @@ fn assemble_leaves_no_half_file() {
     std::os::unix::fs::symlink(&out, &link).unwrap();
     printed(command().arg("assemble").arg(case("allow.bpfasm")).arg("-o").arg(&link));
     assert!(link.is_symlink());
+    // What it leads to is lost no more than another file, and nothing is left beside it.
+    let (before, entries) = (fs::read(&out).unwrap(), fs::read_dir(folder.path()).unwrap().count());
+    let script = "trap '' XFSZ; ulimit -f 0; exec \"$0\" assemble \"$1\" -o \"$2\"";
+    let mut full = std::process::Command::new("sh");
+    full.args(["-c", script])
+        .arg(env!("CARGO_BIN_EXE_seccomp-rbpf"))
+        .arg(case("deny-mkdir.bpfasm"))
+        .arg(&link);
+    let full = full.output().unwrap();
+    assert_eq!(full.status.code(), Some(2), "{full:?}");
+    assert_eq!(fs::read(&out).unwrap(), before);
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), entries);
     assert_eq!(fs::metadata(&out).unwrap().len(), 4 * 8);
     let piped = printed(command().arg("assemble").arg(case("allow.bpfasm")).args(["-o", "/dev/stdout"]));
     assert_eq!(piped, fs::read(&out).unwrap());
