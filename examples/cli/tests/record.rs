@@ -345,7 +345,11 @@ fn what_cannot_be_recorded() {
         assert!(ended.stderr.contains(words) && ended.stderr.lines().count() == 1, "{}", ended.stderr);
     };
     // Known before the program runs.
-    fails(Path::new("/no/such/folder/x.json"), &[], "/no/such/folder/x.json: /no/such/folder: No such file or directory");
+    fails(
+        Path::new("/no/such/folder/x.json"),
+        &[],
+        "/no/such/folder/x.json: /no/such/folder: No such file or directory",
+    );
     fails(folder.path(), &[], ": a folder");
     fails(&path, &["--merge", "/no/such/file"], "/no/such/file: No such file");
     fails(&path, &["--merge", "-"], "standard input is the program's");

@@ -93,6 +93,8 @@ impl Profile {
     ///
     /// It is no JSON, or not a profile's; the message has line and column. A key that stands twice is one.
     pub fn parse(json: &[u8]) -> anyhow::Result<Self> {
+        // A list is taken for the fields in order otherwise.
+        ensure!(json.trim_ascii_start().starts_with(b"{"), "no JSON object");
         let mut unknown_keys = Vec::new();
         let mut source = serde_json::Deserializer::from_slice(json);
         let mut profile: Self =
@@ -147,6 +149,7 @@ mod tests {
     #[test]
     fn errors_have_their_place() {
         assert_eq!(error("{"), "EOF while parsing an object at line 1 column 1");
+        assert_eq!(error("[]"), "no JSON object");
         assert_eq!(error("{}"), "missing field `defaultAction` at line 1 column 2");
         assert!(error("{\"defaultAction\": \"ALLOW\"}").starts_with("unknown variant `ALLOW`, expected "));
         let allow = "{\"defaultAction\": \"SCMP_ACT_ALLOW\",\n";
