@@ -124,7 +124,9 @@ pub fn run(args: &DumpArgs) -> anyhow::Result<ExitCode> {
 
 /// Shows what the wanted filters decide together.
 fn show_table(args: &DumpArgs, filters: &[Filter], wanted: Range<usize>) -> anyhow::Result<()> {
-    filter::stdin_once(args.compare.iter().map(PathBuf::as_path))?;
+    let compared = || args.compare.iter().map(PathBuf::as_path);
+    filter::stdin_once(compared())?;
+    filter::spared(args.output.as_deref(), compared())?;
     let pid = Pid::from_raw(args.pid);
     let mut name = format!("process {pid}");
     if let Some(command) = Status::of(pid).name() {

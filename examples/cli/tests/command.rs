@@ -520,7 +520,7 @@ fn what_is_read_is_not_written_over() {
     let assembler = "ret #SECCOMP_RET_ALLOW";
     file(&folder, "a.bpfasm", assembler);
     fs::hard_link(folder.path().join("p.json"), folder.path().join("same.json")).unwrap();
-    let rows: [&[&str]; 7] = [
+    let rows: [&[&str]; 8] = [
         &["compile", "p.json", "-o", "p.json"],
         &["compile", "p.json", "-o", "same.json"],
         &["assemble", "a.bpfasm", "-o", "./a.bpfasm"],
@@ -528,6 +528,7 @@ fn what_is_read_is_not_written_over() {
         &["table", "p.json", "--html", "-o", "p.json"],
         &["table", "a.bpfasm", "--compare", "p.json", "--html", "-o", "p.json"],
         &["run", "--filter", "p.json", "--trace", "p.json", "--", "true"],
+        &["run", "--filter", "p.json", "--summary-json", "p.json", "--", "true"],
     ];
     for args in rows {
         fails(command().current_dir(&folder).args(args), 2, "it is what is read and would be lost");

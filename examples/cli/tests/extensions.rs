@@ -76,7 +76,7 @@ begin, done = time.monotonic(), 0
 for i in range(40):
     try: os.unlink(str(i)); done += 1
     except BlockingIOError: pass
-print(done, time.monotonic() - begin)
+print(done, time.monotonic() - begin, flush=True)
 if os.fork() == 0:
     # A child has what its parent has left, and no more.
     begin, done = time.monotonic(), 0

@@ -87,7 +87,9 @@ pub(crate) struct RunArgs {
 /// Runs the program. The result is its exit status, 128 + n if signal n killed it.
 pub(crate) fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
     filter::stdin_once(args.filter.iter().map(PathBuf::as_path))?;
-    filter::spared(args.trace.as_deref(), args.filter.iter().map(PathBuf::as_path))?;
+    for output in [&args.trace, &args.summary_json] {
+        filter::spared(output.as_deref(), args.filter.iter().map(PathBuf::as_path))?;
+    }
     let loaded = args.filter.iter().map(|path| filter::load_with_profile(path, Arch::X86_64, &args.profile));
     let (mut filters, profiles): (Vec<_>, Vec<_>) =
         loaded.collect::<anyhow::Result<Vec<_>>>()?.into_iter().unzip();
