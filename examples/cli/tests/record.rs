@@ -398,7 +398,10 @@ fn an_interrupted_program_leaves_its_profile() {
     for (script, status) in [("sleep 100", 128 + 2), ("trap 'mkdir /; exit 9' INT; echo; sleep 100", 9)] {
         let folder = TempDir::new().unwrap();
         let profile = folder.path().join("profile.json");
-        let mut command = record(&profile, &[]);
+        // Where signals are ignored, such as in a job behind a shell's `&`, children would ignore them too.
+        let mut command = Command::new("env");
+        command.args(["--default-signal", env!("CARGO_BIN_EXE_seccomp-rbpf"), "record", "-o"]);
+        command.arg(&profile).arg("--");
         let script = format!("echo ready > \"$0\"; {script}");
         command.args(["sh", "-c", &script]).arg(folder.path().join("ready")).process_group(0);
         let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
