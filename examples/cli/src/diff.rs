@@ -18,9 +18,8 @@ use serde_json::{Value, json};
 use crate::engine::Engine;
 use crate::filter::{self, Filter, Name};
 use crate::profile_args::ProfileArgs;
-use crate::return_value::Words;
-use crate::table::{self, value_json};
-use crate::{arch, output, progress, style};
+
+use crate::{arch, json, output, progress, style, table};
 
 /// Show on which calls two filters decide otherwise
 ///
@@ -98,7 +97,7 @@ pub fn run(args: &DiffArgs) -> anyhow::Result<ExitCode> {
             "undecided": left,
             "differences": rows,
         });
-        output::text(format_args!("{}\n", serde_json::to_string_pretty(&all)?))?;
+        json::print(&all)?;
     } else {
         let [a, b] = paths.map(|path| Name(path).to_string());
         output::text(Text { rows: &rows, undecided: left.as_deref(), names: [&a, &b] })?;
@@ -191,8 +190,8 @@ impl Row {
             "numbers": ranges,
             "names": names(*known, numbers),
             "condition": condition,
-            "a": value_json(*a),
-            "b": value_json(*b),
+            "a": json::value(*a),
+            "b": json::value(*b),
             "witness": {
                 "nr": witness.nr,
                 "arch": format!("{:#010x}", witness.arch),
@@ -261,10 +260,6 @@ impl Said {
     }
 }
 
-fn words(value: u32) -> style::Styled<Words> {
-    style::decision(value, Words(value))
-}
-
 /// The name of an `AUDIT_ARCH_*` value, or that.
 fn arch_name(value: u64) -> String {
     let name = AUDIT_ARCH_NAMES.iter().find(|(_, arch)| u64::from(*arch) == value);
@@ -299,7 +294,7 @@ impl fmt::Display for Text<'_> {
         let [first, second] = self.names;
         for row in self.rows {
             let Row { arch, numbers, known, condition, values: [a, b], witness } = row;
-            write!(f, "{arch}: {first} {}, {second} {}", words(*a), words(*b))?;
+            write!(f, "{arch}: {first} {}, {second} {}", style::words(*a), style::words(*b))?;
             if condition != "always" {
                 write!(f, ", where {condition}")?;
             }

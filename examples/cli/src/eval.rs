@@ -15,7 +15,7 @@ use crate::filter::Name;
 use crate::host::{Memory, ThisProcess};
 use crate::number::NumberError;
 use crate::profile_args::ProfileArgs;
-use crate::return_value::{ReturnValue, Words};
+use crate::return_value::ReturnValue;
 use crate::setting::Setting;
 use crate::{arch, filter, json, maps, number, output, style};
 use engines::{Engines, Selection};
@@ -93,18 +93,16 @@ pub fn run(args: &EvalArgs) -> anyhow::Result<ExitCode> {
             };
             let (value, winner) = engines.decide(&data)?;
             if args.json {
-                json::print(&json!({
-                    "call": {
-                        "arch": args.arch.name(),
-                        "nr": data.nr,
-                        "name": args.arch.syscall_name(data.nr),
-                        "instruction_pointer": format!("{:#x}", data.instruction_pointer),
-                        "args": data.args.map(|arg| format!("{arg:#x}")),
-                    },
-                    "value": format!("{value:#010x}"),
-                    "decision": Words(value).to_string(),
-                    "from": Name(winner).to_string(),
-                }))?;
+                let mut shown = json::value(value);
+                shown["call"] = json!({
+                    "arch": args.arch.name(),
+                    "nr": data.nr,
+                    "name": args.arch.syscall_name(data.nr),
+                    "instruction_pointer": format!("{:#x}", data.instruction_pointer),
+                    "args": data.args.map(|arg| format!("{arg:#x}")),
+                });
+                shown["from"] = Name(winner).to_string().into();
+                json::print(&shown)?;
                 return Ok(ExitCode::SUCCESS);
             }
             // Where all allow, no filter decides.

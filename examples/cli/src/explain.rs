@@ -26,7 +26,7 @@ use crate::profile_args::ProfileArgs;
 use crate::return_value::{ReturnValue, Words};
 use crate::setting::{self, Setting};
 use crate::strace::{self, Call, Prefix};
-use crate::{arch, disasm, eval, output};
+use crate::{arch, disasm, eval, json, output};
 use asked::Recorded;
 
 /// Show why filters decide about a system call as they do
@@ -103,7 +103,7 @@ pub fn run(args: &ExplainArgs) -> anyhow::Result<ExitCode> {
         decision: Words(value).to_string(),
     };
     if args.json {
-        output::text(format_args!("{}\n", serde_json::to_string_pretty(&explanation)?))?;
+        json::print(&explanation)?;
     } else {
         output::text(&explanation)?;
     }

@@ -5,18 +5,30 @@ use std::path::Path;
 use cbpf_translator::disasm::EbpfInsn;
 use cbpf_translator::{CheckError, Insn, SockFilter};
 use seccomp_runtime::verifier::VerifyError;
+use serde::Serialize;
 use serde_json::{Value, json};
 
+use crate::return_value::Words;
 use crate::{disasm, output, report};
 
 /// Prints a value.
-pub fn print(value: &Value) -> anyhow::Result<()> {
+pub fn print(value: &impl Serialize) -> anyhow::Result<()> {
     print_to(None, value)
 }
 
 /// Writes a value to a file, or prints it where none is named.
-pub fn print_to(path: Option<&Path>, value: &Value) -> anyhow::Result<()> {
-    output::text_to(path, format_args!("{}\n", serde_json::to_string_pretty(value)?))
+pub fn print_to(path: Option<&Path>, value: &impl Serialize) -> anyhow::Result<()> {
+    output::text_to(path, text(value)?)
+}
+
+/// A value as it is printed.
+pub fn text(value: &impl Serialize) -> anyhow::Result<String> {
+    Ok(format!("{}\n", serde_json::to_string_pretty(value)?))
+}
+
+/// What filters returned, with its words.
+pub fn value(value: u32) -> Value {
+    json!({"value": format!("{value:#010x}"), "decision": Words(value).to_string()})
 }
 
 /// A failure: what is said on standard error, and of a program that is refused where and why.

@@ -15,7 +15,6 @@ use crate::engine::Engine;
 use crate::filter::Filter;
 use crate::profile_args::ProfileArgs;
 use crate::return_value::ReturnValue;
-use crate::table::value_json;
 use crate::{arch, eval, filter, json, output, progress, style};
 
 /// Show what a filter decides by the system call number alone, and what is left of it for the other calls
@@ -187,7 +186,7 @@ struct Plan(Planned);
 impl Plan {
     fn json(&self) -> Value {
         match self.0 {
-            Planned::Constant(value) => json!({"kind": "constant", "then": value_json(value)}),
+            Planned::Constant(value) => json!({"kind": "constant", "then": json::value(value)}),
             Planned::Residual => json!({"kind": "residual"}),
             Planned::Whole => json!({"kind": "whole"}),
         }

@@ -11,6 +11,8 @@ use anstream::{AutoStream, ColorChoice};
 use anstyle::{AnsiColor, Style};
 use seccomp_kernel::Action;
 
+use crate::return_value::Words;
+
 static STDOUT: LazyLock<bool> = LazyLock::new(|| wants(&io::stdout()));
 static STDERR: LazyLock<bool> = LazyLock::new(|| wants(&io::stderr()));
 
@@ -56,6 +58,11 @@ const fn action_style(value: u32) -> Style {
 /// For standard output: what says what a filter returned.
 pub fn decision<T>(value: u32, text: T) -> Styled<T> {
     Styled { text, style: on_stdout().then(|| action_style(value)) }
+}
+
+/// For standard output: what filters returned, in words.
+pub fn words(value: u32) -> Styled<Words> {
+    decision(value, Words(value))
 }
 
 /// For standard output: that all is well.

@@ -15,9 +15,9 @@ use serde_json::{Value, json};
 
 use crate::filter::{self, Filter};
 use crate::profile_args::ProfileArgs;
-use crate::return_value::{ReturnValue, Words};
+use crate::return_value::ReturnValue;
 use crate::wrap::wrapped;
-use crate::{arch, output, progress, report, style};
+use crate::{arch, json, output, progress, report, style};
 use page::Page;
 pub use stack::{Stack, named};
 
@@ -151,7 +151,7 @@ fn text(
             ensure!(other.is_none(), "--compare needs --html");
             let table = Table::of(&Stack::new(subject.filters, &[arch])?, arch, work);
             match form {
-                Form::Json => Ok(format!("{}\n", serde_json::to_string_pretty(&table.json())?)),
+                Form::Json => json::text(&table.json()),
                 _ => Ok(Text { table: &table, columns }.to_string()),
             }
         }
@@ -196,22 +196,17 @@ impl Table {
     }
 }
 
-/// A return value with its words.
-pub fn value_json(value: u32) -> Value {
-    json!({"value": format!("{value:#010x}"), "decision": Words(value).to_string()})
-}
-
 fn decision_json(decision: &Decision) -> Value {
     match decision {
-        Decision::Always(value) => json!({"kind": "always", "otherwise": value_json(*value)}),
+        Decision::Always(value) => json!({"kind": "always", "otherwise": json::value(*value)}),
         Decision::Cases { cases, otherwise } => {
             let cases = cases.iter().map(|(condition, value)| {
-                json!({"if": condition_json(condition), "words": condition.to_string(), "then": value_json(*value)})
+                json!({"if": condition_json(condition), "words": condition.to_string(), "then": json::value(*value)})
             });
             json!({
                 "kind": "cases",
                 "cases": cases.collect::<Vec<_>>(),
-                "otherwise": value_json(*otherwise),
+                "otherwise": json::value(*otherwise),
             })
         }
         Decision::Depends => json!({"kind": "depends on arguments"}),
@@ -254,10 +249,6 @@ impl fmt::Display for Text<'_> {
     }
 }
 
-fn words(value: u32) -> style::Styled<Words> {
-    style::decision(value, Words(value))
-}
-
 /// A decision in a line.
 struct InWords<'d>(&'d Decision);
 
@@ -267,13 +258,18 @@ impl fmt::Display for InWords<'_> {
             Decision::Always(value) => style::decision(*value, ReturnValue(*value)).fmt(f),
             Decision::Cases { cases, otherwise } => match cases.as_slice() {
                 [(condition, value)] => {
-                    write!(f, "{} unless {condition}, then {}", words(*otherwise), words(*value))
+                    write!(
+                        f,
+                        "{} unless {condition}, then {}",
+                        style::words(*otherwise),
+                        style::words(*value)
+                    )
                 }
                 cases => {
                     for (condition, value) in cases {
-                        write!(f, "{} if {condition}; ", words(*value))?;
+                        write!(f, "{} if {condition}; ", style::words(*value))?;
                     }
-                    write!(f, "else {}", words(*otherwise))
+                    write!(f, "else {}", style::words(*otherwise))
                 }
             },
             Decision::Depends => f.write_str("depends on arguments"),

@@ -41,7 +41,7 @@ impl Results {
 
     /// Prints what is kept.
     pub fn finish(self) -> anyhow::Result<()> {
-        self.0.map_or(Ok(()), |kept| json::print(&kept.into_iter().collect()))
+        self.0.map_or(Ok(()), |kept| json::print(&Value::from_iter(kept)))
     }
 }
 

@@ -6,14 +6,12 @@ use std::path::Path;
 
 use anyhow::{Context, anyhow, ensure};
 use seccomp_runtime::SeccompData;
-use serde_json::json;
 
 use super::engines::Engines;
 use crate::filter::{self, Name};
 use crate::number::{self, NumberError};
-use crate::output;
 use crate::progress::Steps;
-use crate::return_value::Words;
+use crate::{json, output};
 
 const FORMAT: &str = "arch nr ip a0 a1 a2 a3 a4 a5";
 
@@ -51,8 +49,8 @@ pub fn run(engines: &Engines, path: &Path, as_json: bool) -> anyhow::Result<()> 
             let (value, winner) = engines.decide(&data)?;
             if as_json {
                 let from = Name(winner).to_string();
-                let decision = Words(value).to_string();
-                let line = json!({"value": format!("{value:#010x}"), "decision": decision, "from": from});
+                let mut line = json::value(value);
+                line["from"] = from.into();
                 writeln!(out, "{line}").context(output::STDOUT)?;
                 continue;
             }

@@ -5,7 +5,7 @@ use seccomp_rbpf::flow::{End, Flow};
 use serde_json::{Value, json};
 
 use super::words::Words;
-use crate::table::value_json;
+use crate::json;
 
 /// Blocks and edges.
 pub fn of(flow: &Flow, words: &Words<'_>, arch: Arch) -> Value {
@@ -17,7 +17,7 @@ pub fn of(flow: &Flow, words: &Words<'_>, arch: Arch) -> Value {
             edges.push(json!({"from": index, "to": to, "condition": condition}));
         };
         let end = match &node.end {
-            End::Return(value) => json!({"kind": "return", "return": value_json(*value)}),
+            End::Return(value) => json!({"kind": "return", "return": json::value(*value)}),
             End::Value(id) => json!({"kind": "return", "computed": flow.exprs.text(*id)}),
             End::Accumulator => json!({"kind": "return", "computed": "A"}),
             End::To(to) => {

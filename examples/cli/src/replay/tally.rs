@@ -7,9 +7,9 @@ use seccomp_kernel::Arch;
 use serde_json::{Value, json};
 
 use super::stack::{Outcome, Verdict};
+use crate::json;
 use crate::return_value::Words;
 use crate::style::Escaped;
-use crate::table::value_json;
 
 /// The most rows. A log can have calls of any number, and filters can answer as many values.
 const MAX_ROWS: usize = 10_000;
@@ -217,7 +217,7 @@ impl Row {
                 "nr": key.nr,
                 "name": entry.and_then(|entry| entry.syscall_name(key.nr)),
             },
-            "decisions": key.values.iter().map(|value| value_json(*value)).collect::<Vec<_>>(),
+            "decisions": key.values.iter().map(|value| json::value(*value)).collect::<Vec<_>>(),
             "or_else": key.or_else,
             "count": self.count,
             "first": self.first.json(),

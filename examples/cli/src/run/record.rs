@@ -273,7 +273,9 @@ impl Summary {
         let rows = calls.into_iter().map(|((arch, nr), Calls { all, denied, values })| {
             let entry = Arch::of_call(arch, nr);
             let decisions = values.into_iter().map(|(value, count)| {
-                json!({"value": format!("{value:#010x}"), "decision": Words(value).to_string(), "count": count})
+                let mut decision = json::value(value);
+                decision["count"] = count.into();
+                decision
             });
             json!({
                 "call": {
