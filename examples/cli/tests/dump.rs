@@ -146,11 +146,15 @@ fn the_table_of_a_process_is_that_of_its_filters() {
     let other = command(&["dump", &pid, "--table", "--html", "--compare", first]);
     assert!(other.status == 0 && other.stdout.contains("data-same=\"no\""));
 
-    let refused: [(&[&str], &str); 5] = [
+    let refused: [(&[&str], &str); 6] = [
         (&["dump", &pid, "--json", "--format", "text"], "--format"),
         (&["dump", &pid, "--html"], "--table"),
         (&["dump", &pid, "--table", "--format", "raw"], "--format"),
         (&["dump", &pid, "--table", "--compare", first], "--html"),
+        (
+            &["dump", &pid, "--table", "--html", "--compare", first, "-o", first],
+            "it is what is read and would be lost",
+        ),
         (&["dump", &pid, "--table", "--json", "--html"], "--html"),
     ];
     for (arguments, message) in refused {

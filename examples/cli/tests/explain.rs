@@ -1,7 +1,8 @@
 //! `explain`: its value is `eval`'s, and its reasons are what ran.
 
-use std::fs;
-use std::path::{Path, PathBuf};
+mod invoke;
+
+use std::path::Path;
 
 use assert_cmd::Command;
 use cbpf_translator::check;
@@ -13,21 +14,11 @@ use seccomp_tests::generate;
 use serde_json::Value;
 use tempfile::TempDir;
 
-fn command(name: &str) -> Command {
-    let mut command = Command::cargo_bin("seccomp-rbpf").expect("the command is built");
-    command.arg(name);
-    command
-}
+use invoke::{command, file};
 
 fn printed(command: &mut Command) -> String {
     let output = command.assert().success().get_output().clone();
     String::from_utf8(output.stdout).expect("UTF-8")
-}
-
-fn file(folder: &TempDir, name: &str, content: impl AsRef<[u8]>) -> PathBuf {
-    let path = folder.path().join(name);
-    fs::write(&path, content).expect("the file is written");
-    path
 }
 
 const FILTER: &str = "

@@ -3,6 +3,7 @@
 #![cfg(all(target_os = "linux", target_arch = "x86_64"))]
 
 mod browser;
+mod invoke;
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -13,22 +14,11 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use browser::Browser;
-
-fn command(name: &str) -> Command {
-    let mut command = Command::cargo_bin("seccomp-rbpf").expect("the command is built");
-    command.arg(name);
-    command
-}
+use invoke::{command, file};
 
 fn printed(command: &mut Command) -> String {
     let output = command.assert().success().get_output().clone();
     String::from_utf8(output.stdout).expect("UTF-8")
-}
-
-fn file(folder: &TempDir, name: &str, content: impl AsRef<[u8]>) -> PathBuf {
-    let path = folder.path().join(name);
-    fs::write(&path, content).expect("the file is written");
-    path
 }
 
 /// A filter of `tests/cases`.
@@ -283,19 +273,7 @@ fn entries_are_switched() {
     browser.is_alone();
 }
 
-const CLONE: &str = "
-        ld [4]
-        jne #AUDIT_ARCH_X86_64, allow
-        ld [0]
-        jeq #mkdir, deny
-        jne #clone, allow
-        ld [20]
-        jne #0, deny
-        ld [16]
-        jge #0x10, deny
-allow:  ret #SECCOMP_RET_ALLOW
-deny:   ret #SECCOMP_RET_ERRNO|1
-";
+const CLONE: &str = include_str!("clone.bpfasm");
 
 #[test]
 fn two_filters_are_compared() {

@@ -1,5 +1,7 @@
 //! `diff` with an SMT solver, for what following paths leaves undecided.
 
+mod invoke;
+
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
@@ -14,11 +16,7 @@ use seccomp_tests::generate;
 use serde_json::Value;
 use tempfile::TempDir;
 
-fn command(name: &str) -> Command {
-    let mut command = Command::cargo_bin("seccomp-rbpf").expect("the command is built");
-    command.arg(name);
-    command
-}
+use invoke::{command, file};
 
 /// A machine may be busy.
 const TIME: [&str; 2] = ["--solver-time", "600"];
@@ -26,12 +24,6 @@ const TIME: [&str; 2] = ["--solver-time", "600"];
 fn printed(command: &mut Command, status: i32) -> String {
     let output = command.assert().code(status).stderr("").get_output().clone();
     String::from_utf8(output.stdout).expect("UTF-8")
-}
-
-fn file(folder: &TempDir, name: &str, content: impl AsRef<[u8]>) -> PathBuf {
-    let path = folder.path().join(name);
-    fs::write(&path, content).expect("the file is written");
-    path
 }
 
 /// With the low words of the first two arguments, which `a` and `b` are called here; a line is an instruction.

@@ -1,6 +1,7 @@
 //! `table` and `diff`: what they say of all calls is what runs say of each.
 
-use std::fs;
+mod invoke;
+
 use std::path::{Path, PathBuf};
 
 use assert_cmd::Command;
@@ -15,21 +16,11 @@ use seccomp_tests::generate;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-fn command(name: &str) -> Command {
-    let mut command = Command::cargo_bin("seccomp-rbpf").expect("the command is built");
-    command.arg(name);
-    command
-}
+use invoke::{command, file};
 
 fn printed(command: &mut Command, status: i32) -> String {
     let output = command.assert().code(status).stderr("").get_output().clone();
     String::from_utf8(output.stdout).expect("UTF-8")
-}
-
-fn file(folder: &TempDir, name: &str, content: impl AsRef<[u8]>) -> PathBuf {
-    let path = folder.path().join(name);
-    fs::write(&path, content).expect("the file is written");
-    path
 }
 
 fn case(name: &str) -> PathBuf {
@@ -251,19 +242,7 @@ fn a_filter_and_its_other_form_are_equal() {
     assert_eq!(printed(command("diff").args([&profile, &raw]), 0), "equal for every call\n");
 }
 
-const CLONE: &str = "
-        ld [4]
-        jne #AUDIT_ARCH_X86_64, allow
-        ld [0]
-        jeq #mkdir, deny
-        jne #clone, allow
-        ld [20]
-        jne #0, deny
-        ld [16]
-        jge #0x10, deny
-allow:  ret #SECCOMP_RET_ALLOW
-deny:   ret #SECCOMP_RET_ERRNO|1
-";
+const CLONE: &str = include_str!("clone.bpfasm");
 
 #[test]
 fn differences_have_conditions_and_calls() {

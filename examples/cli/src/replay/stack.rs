@@ -129,7 +129,7 @@ impl Stack {
         Ok(Self { newest_first, constants: HashMap::new(), remembered: HashMap::new() })
     }
 
-    /// What it decides about a call. Calls come in the order in which they were made.
+    /// What it decides about a call. A filter that remembers sees them in the order in which this is asked.
     pub fn decide(&mut self, call: &Partial) -> Rc<Outcome> {
         let number = (call.data.arch, call.data.nr);
         if let Some(Some(outcome)) = self.constants.get(&number) {
