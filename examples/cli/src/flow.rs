@@ -13,8 +13,8 @@ mod merge;
 
 use std::ops::Range;
 
+use cbpf_translator::Checked;
 use cbpf_translator::cbpf::{Opcode, SockFilter};
-use cbpf_translator::{Checked, SockFilter as Insn};
 
 use crate::symbolic::{Condition, Exprs, Field, Id, Set};
 
@@ -25,7 +25,7 @@ pub struct Flow {
     pub nodes: Vec<Node>,
     /// The expressions that nodes name.
     pub exprs: Exprs,
-    insns: Vec<(Opcode, Insn)>,
+    insns: Vec<(Opcode, SockFilter)>,
 }
 
 /// Some of the program's instructions.
