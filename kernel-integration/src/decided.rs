@@ -3,11 +3,9 @@
 //! The table of a filter already holds what its ancestors decide, merged as evaluation would. So such a
 //! decision is one load, however many filters there are and however long they are.
 
-use alloc::vec::Vec;
-
 use cbpf_translator::OutOfMemory;
 use cbpf_translator::seccomp::RET_ALLOW;
-use seccomp_runtime::{NUMBERS, Planned};
+use seccomp_runtime::{ByNumber, Planned};
 
 use crate::action;
 use crate::filter::Filter;
@@ -18,7 +16,7 @@ use crate::program::Program;
 pub(crate) struct Table {
     /// The entry's `AUDIT_ARCH_*` value.
     pub(crate) arch: u32,
-    rows: Vec<Row>,
+    rows: ByNumber<Row>,
 }
 
 /// What filters decide together.
@@ -69,17 +67,14 @@ impl Table {
     ///
     /// There is no memory.
     pub(crate) fn nothing(arch: u32) -> Result<Self, OutOfMemory> {
-        let mut rows = Vec::new();
-        rows.try_reserve_exact(NUMBERS).map_err(|_| OutOfMemory)?;
-        rows.resize(NUMBERS, Row::UNKNOWN);
-        Ok(Self { arch, rows })
+        ByNumber::new(|| Row::UNKNOWN).map(|rows| Self { arch, rows })
     }
 
     /// Fills in what `program` decides on top of `parent`, as filter number `index`. Allocates nothing.
     pub(crate) fn fill(&mut self, program: &Program, index: u16, log: bool, parent: Option<&Filter>) {
         let arch = self.arch;
         let older = parent.map(|parent| parent.table(arch));
-        for (nr, row) in (0i32..).zip(&mut self.rows) {
+        for (nr, row) in self.rows.iter_mut() {
             let older = match older {
                 None => Row::ALLOW,
                 Some(table) => table.and_then(|table| table.row(nr)).unwrap_or(Row::UNKNOWN),
@@ -94,7 +89,7 @@ impl Table {
 
     /// Lets calls of `nr` through, whatever filters say.
     pub(crate) fn exempt(&mut self, nr: i32) {
-        if let Some(row) = self.rows.get_mut(nr.cast_unsigned() as usize) {
+        if let Some(row) = self.rows.get_mut(nr) {
             *row = Row::ALLOW;
         }
     }
@@ -108,6 +103,6 @@ impl Table {
 
     #[inline]
     fn row(&self, nr: i32) -> Option<Row> {
-        self.rows.get(nr.cast_unsigned() as usize).copied()
+        self.rows.get(nr).copied()
     }
 }

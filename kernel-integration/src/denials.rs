@@ -4,12 +4,12 @@ use alloc::vec::Vec;
 use core::sync::atomic::{AtomicU32, Ordering};
 
 use cbpf_translator::OutOfMemory;
-use seccomp_runtime::{NUMBERS, SeccompData};
+use seccomp_runtime::{ByNumber, SeccompData};
 
 use crate::arch::Arch;
 use crate::evaluate::{Decision, Verdict};
 
-/// Counters of denied calls, by entry and number: [`NUMBERS`] for each entry and one for all other calls,
+/// Counters of denied calls, by entry and number: [`NUMBERS`](seccomp_runtime::NUMBERS) for each entry and one for all other calls,
 /// whatever programs do. Counters stay at their largest value once they are there.
 ///
 /// The kernel owns it, and owns as many as it likes: one for all, one for each container, one beside each
@@ -24,7 +24,7 @@ pub struct Denials {
 #[derive(Debug)]
 struct Table {
     arch: u32,
-    counters: Vec<AtomicU32>,
+    counters: ByNumber<AtomicU32>,
 }
 
 /// How often a call was denied.
@@ -49,9 +49,7 @@ impl Denials {
         let mut tables = Vec::new();
         tables.try_reserve_exact(entries.len()).map_err(|_| OutOfMemory)?;
         for entry in entries {
-            let mut counters = Vec::new();
-            counters.try_reserve_exact(NUMBERS).map_err(|_| OutOfMemory)?;
-            counters.resize_with(NUMBERS, AtomicU32::default);
+            let counters = ByNumber::new(AtomicU32::default)?;
             tables.push(Table { arch: entry.audit_arch(), counters });
         }
         Ok(Self { tables, other: AtomicU32::new(0) })
@@ -71,7 +69,7 @@ impl Denials {
     /// The calls that were denied so far, by entry and number. Other threads may count meanwhile.
     pub fn iter(&self) -> impl Iterator<Item = Denied> {
         self.tables.iter().flat_map(|Table { arch, counters }| {
-            (0..).zip(counters).filter_map(|(nr, counter)| {
+            counters.iter().filter_map(|(nr, counter)| {
                 let count = counter.load(Ordering::Relaxed);
                 (count > 0).then_some(Denied { arch: *arch, nr, count })
             })
@@ -86,7 +84,7 @@ impl Denials {
 
     fn counter(&self, arch: u32, nr: i32) -> Option<&AtomicU32> {
         let table = self.tables.iter().find(|table| table.arch == arch)?;
-        table.counters.get(usize::try_from(nr).ok()?)
+        table.counters.get(nr)
     }
 }
 

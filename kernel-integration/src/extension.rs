@@ -12,7 +12,7 @@ use seccomp_runtime::verifier::{
     Environment, MAX_INSNS, MapAccess, MapDescriptor, MapKind, Program, VerifyError, verify,
 };
 use seccomp_runtime::{
-    AccessError, AtFork, CreateError, EngineKind, Extension, HelperRow, LoadError, Map, MapOptions,
+    AccessError, AtFork, Budget, CreateError, EngineKind, Extension, HelperRow, LoadError, Map, MapOptions,
     TaskScope, Update,
 };
 
@@ -31,6 +31,8 @@ pub struct ExtensionRights<'k> {
     pub helpers: &'k [HelperRow],
     /// The engine that it runs on.
     pub engine: EngineKind,
+    /// What each decision of it may take.
+    pub budget: Budget,
     /// Bytes that the keys and values of its maps may take, together with those of the extensions that the caller has
     /// already. What keeps the entries of a hash together takes up to 48 bytes more for each.
     pub map_bytes: usize,
@@ -98,7 +100,8 @@ pub(crate) fn read<K: Kernel>(
     })?;
     let loaded = Extension::load(&verified, maps, rights.helpers, rights.engine, kernel.exec_memory());
     // Maps and helpers are what it was verified against, so nothing else can be missing.
-    loaded.map_err(|_: LoadError| InstallError::OutOfMemory)
+    let loaded = loaded.map_err(|_: LoadError| InstallError::OutOfMemory)?;
+    Ok(loaded.with_budget(rights.budget))
 }
 
 fn read_insns<K: Kernel>(kernel: &K, extension: SeccompExtension) -> Result<Vec<Insn>, InstallError> {

@@ -24,6 +24,9 @@ pub enum EngineError {
     Lower(LowerError),
     /// An eBPF program that calls more helpers than rbpf's engines are given.
     Helpers,
+    /// An eBPF program that may run more instructions than its [`Budget`](crate::Budget) has: only the native engine
+    /// counts them.
+    Budget,
 }
 
 impl fmt::Display for EngineError {
@@ -35,6 +38,7 @@ impl fmt::Display for EngineError {
             Self::Rbpf => f.write_str("rbpf refused the program"),
             Self::Lower(error) => error.fmt(f),
             Self::Helpers => f.write_str("the program calls more helpers than rbpf is given"),
+            Self::Budget => f.write_str("the program may run more instructions than it may take"),
         }
     }
 }
@@ -71,6 +75,8 @@ pub enum LoadError {
     Map(usize),
     /// It calls the helper of this number, which is missing or has another prototype.
     Helper(i32),
+    /// There are two helpers of this number.
+    HelperTwice(i32),
     /// There is no memory for it.
     OutOfMemory,
 }
@@ -83,6 +89,7 @@ impl fmt::Display for LoadError {
             Self::Helper(id) => {
                 write!(f, "helper {id} is missing or not what the program was verified against")
             }
+            Self::HelperTwice(id) => write!(f, "there are two helpers with the number {id}"),
             Self::OutOfMemory => OutOfMemory.fmt(f),
         }
     }
@@ -93,6 +100,33 @@ impl Error for LoadError {}
 impl From<OutOfMemory> for LoadError {
     fn from(_: OutOfMemory) -> Self {
         Self::OutOfMemory
+    }
+}
+
+/// Why a run of an extension has no answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum RunError {
+    /// The engine failed, or a helper gave what its prototype excludes. Nothing a verified program or its input does
+    /// can cause it.
+    Fault,
+    /// It needed more than its [`Budget`](crate::Budget).
+    OverBudget,
+}
+
+impl fmt::Display for RunError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Fault => "the engine failed",
+            Self::OverBudget => "the filter took more than its budget",
+        })
+    }
+}
+
+impl Error for RunError {}
+
+impl From<Fault> for RunError {
+    fn from(Fault: Fault) -> Self {
+        Self::Fault
     }
 }
 

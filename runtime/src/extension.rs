@@ -8,18 +8,19 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
 
-use cbpf_translator::OutOfMemory;
+use cbpf_translator::{OutOfMemory, seccomp};
 
+use crate::budget::Budget;
 use crate::data::SeccompData;
 use crate::engine::EngineKind;
 use crate::engine::ebpf::{Engine, Parts, Program};
 use crate::engine::exec_mem::ExecMemory;
 use crate::engine::lower::{LowerError, Lowered};
-use crate::error::{EngineError, LoadError};
+use crate::error::{EngineError, LoadError, RunError};
 use crate::helper::{HelperHost, HelperRow};
 use crate::map::Map;
 use crate::plan::{ExtensionPlan, Planned};
-use crate::verifier::{Helper, Verified};
+use crate::verifier::{Helper, MAX_VISITED, Verified};
 
 /// An eBPF filter in an engine, with its maps and helpers. Send and Sync; many threads may run it at once.
 ///
@@ -28,6 +29,9 @@ pub struct Extension {
     parts: Parts,
     engine: Engine,
     fell_back: Option<EngineError>,
+    /// The most instructions that a run comes to.
+    longest: usize,
+    budget: Budget,
     plans: Vec<ExtensionPlan>,
 }
 
@@ -54,7 +58,8 @@ impl Extension {
         let program = Program::new(verified)?;
         check_maps(verified, &maps)?;
         check_helpers(&program, verified, helpers)?;
-        Self::from_parts(program, maps, helpers, engine, memory).map_err(LoadError::from)
+        let loaded = Self::from_parts(program, maps, helpers, engine, memory)?;
+        Ok(Self { longest: verified.visited(), ..loaded })
     }
 
     /// As [`Extension::load`], with what is verified to go together.
@@ -74,7 +79,19 @@ impl Extension {
                 (Engine::Native, Some(error))
             }
         };
-        Ok(Self { parts, engine, fell_back, plans: Vec::new() })
+        let (longest, budget) = (MAX_VISITED, Budget::DEFAULT);
+        Ok(Self { parts, engine, fell_back, longest, budget, plans: Vec::new() })
+    }
+
+    /// With this budget for each run, in place of [`Budget::DEFAULT`]. Where a run may come to more instructions than it
+    /// has, the native engine takes the program over, for it counts them.
+    pub fn with_budget(mut self, budget: Budget) -> Self {
+        self.budget = budget;
+        if self.longest > budget.instructions && self.engine() != EngineKind::Native {
+            self.engine = Engine::Native;
+            self.fell_back = Some(EngineError::Budget);
+        }
+        self
     }
 
     /// Looks for the system call numbers of each of the entries `arches` (`AUDIT_ARCH_*` values) that the filter
@@ -96,16 +113,35 @@ impl Extension {
     }
 
     /// The filter's return value for one system call, made by the thread of `host`: action in the high 16 bits,
-    /// data in the low. Always answers; should an engine fail, the answer is `SECCOMP_RET_KILL_PROCESS`.
+    /// data in the low. Always answers: where [`try_run`](Self::try_run) has no value, the answer is
+    /// `SECCOMP_RET_KILL_PROCESS`, and the log says why.
     ///
     /// Takes the locks of maps, each for a bounded time. Allocates nothing on jit and native; rbpf's interpreter
     /// allocates its 512-byte stack. Not for use in interrupt handlers.
     #[inline]
     pub fn run(&self, data: &SeccompData, host: &dyn HelperHost) -> u32 {
+        self.try_run(data, host).unwrap_or_else(|error| {
+            log::error!("seccomp: {error}, {} engine, on {data:x?}", self.engine().name());
+            seccomp::RET_KILL_PROCESS
+        })
+    }
+
+    /// As [`run`](Self::run), for who wants to know of failures.
+    ///
+    /// # Errors
+    ///
+    /// The filter has no value for the call: the process is to be killed.
+    #[inline]
+    pub fn try_run(&self, data: &SeccompData, host: &dyn HelperHost) -> Result<u32, RunError> {
         match self.plan_of(data.arch, data.nr) {
-            Planned::Constant(value) => value,
-            Planned::Residual | Planned::Whole => self.engine.run(&self.parts, data, host),
+            Planned::Constant(value) => Ok(value),
+            Planned::Residual | Planned::Whole => self.engine.run(&self.parts, data, host, self.budget),
         }
+    }
+
+    /// What a run may take.
+    pub const fn budget(&self) -> Budget {
+        self.budget
     }
 
     /// What is known of calls of `nr` by the entry `arch`: [`Planned::Constant`], or [`Planned::Whole`].
@@ -168,6 +204,13 @@ fn check_maps(verified: &Verified, maps: &[Arc<Map>]) -> Result<(), LoadError> {
 }
 
 fn check_helpers(program: &Program, verified: &Verified, rows: &[HelperRow]) -> Result<(), LoadError> {
+    let mut rest = rows;
+    while let [row, others @ ..] = rest {
+        if others.iter().any(|other| other.helper.id == row.helper.id) {
+            return Err(LoadError::HelperTwice(row.helper.id));
+        }
+        rest = others;
+    }
     let mut called = verified.helpers().iter().filter(|helper| program.calls(helper.id));
     let is_given = |helper: &Helper| {
         let known = verified.helpers().iter().find(|known| known.id == helper.id);
@@ -180,16 +223,11 @@ fn check_helpers(program: &Program, verified: &Verified, rows: &[HelperRow]) -> 
     }
 }
 
-/// The helpers that a program calls, each once: of rows with the same number, the first counts.
+/// The helpers that a program calls, each once.
 fn called(program: &Program, helpers: &[HelperRow]) -> Result<Box<[HelperRow]>, OutOfMemory> {
     let mut called: Vec<HelperRow> = Vec::new();
     called.try_reserve_exact(helpers.len()).map_err(|_| OutOfMemory)?;
-    for row in helpers {
-        let is_new = called.iter().all(|other| other.helper.id != row.helper.id);
-        if is_new && program.calls(row.helper.id) {
-            called.push(*row);
-        }
-    }
+    called.extend(helpers.iter().filter(|row| program.calls(row.helper.id)));
     Ok(called.into_boxed_slice())
 }
 

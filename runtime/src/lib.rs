@@ -58,30 +58,35 @@
 
 extern crate alloc;
 
+mod budget;
+mod by_number;
 mod data;
 mod engine;
 mod error;
 mod extension;
 mod helper;
 mod map;
+mod nospec;
 mod plan;
 mod program;
 pub mod verifier;
 
+pub use budget::Budget;
+pub use by_number::{ByNumber, NUMBERS};
 pub use cbpf_translator as translator;
 pub use data::SeccompData;
 pub use engine::EngineKind;
-pub use engine::ebpf::{BadAddress, Call};
+pub use engine::ebpf::{Call, CallError};
 pub use engine::exec_mem::{ExecMemory, ExecMemoryError, ExecPages, NoExecMemory};
 pub use engine::lower::{LowerError, Lowered};
 #[cfg(all(feature = "rbpf-vm", target_arch = "x86_64"))]
 pub use engine::rbpf_vm::{ExecInPlace, RbpfVm};
-pub use error::{EngineError, LoadError};
+pub use error::{EngineError, LoadError, RunError};
 pub use extension::Extension;
 pub use helper::{Capability, HELPERS, HelperFn, HelperHost, HelperRow, UserFault};
 pub use map::{
     AccessError, AtFork, CreateError, MAX_BYTES, MAX_ENTRIES, MAX_KEY_SIZE, MAX_VALUE_SIZE, MIN_RING, Map,
     MapOptions, TaskScope, Update,
 };
-pub use plan::{NUMBERS, Planned};
+pub use plan::Planned;
 pub use program::Loaded;

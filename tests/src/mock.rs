@@ -23,7 +23,7 @@ use seccomp_kernel::{
     Sigsys, TaskIds, ThreadGroup, ThreadState, Verdict, enter, syscall,
 };
 use seccomp_rbpf::exec_memory::HostExecMemory;
-use seccomp_runtime::{EngineKind, ExecMemory, HELPERS, NoExecMemory, SeccompData};
+use seccomp_runtime::{Budget, EngineKind, ExecMemory, HELPERS, NoExecMemory, SeccompData};
 use syscalls::Errno;
 
 use self::extensions::Asking;
@@ -716,6 +716,7 @@ impl<'p> Kernel for Caller<'p> {
     fn extension_rights(&self) -> Option<ExtensionRights<'_>> {
         self.process.grants_extensions.then_some(ExtensionRights {
             helpers: &HELPERS,
+            budget: Budget::DEFAULT,
             engine: self.process.engine.kind,
             map_bytes: 1 << 20,
             uses_copies: false,

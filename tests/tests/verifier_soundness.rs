@@ -1,13 +1,18 @@
-//! What the verifier accepts does nothing that it must not, and is at every instruction as it claimed.
+//! What the verifier accepts does nothing that it must not, and is at every instruction as it claimed: on an interpreter that
+//! checks everything, with helpers that do whatever their prototypes let them, and on the library's engines with the
+//! library's helpers.
 
 use std::collections::BTreeMap;
 
 use cbpf_translator::Insn;
 use cbpf_translator::disasm::EbpfListing;
 use rand::Rng;
+use seccomp_rbpf::exec_memory::HostExecMemory;
 use seccomp_runtime::verifier::{Program, VerifyError, verify, verify_logged};
+use seccomp_runtime::{Budget, EngineKind, Extension};
+use seccomp_tests::extension::Host;
 use seccomp_tests::generate::{campaign, rng, seed};
-use seccomp_tests::verifier::environment::ENVIRONMENT;
+use seccomp_tests::verifier::environment::{ENVIRONMENT, ROWS, maps};
 use seccomp_tests::verifier::generate::{Style, input, program};
 use seccomp_tests::verifier::interpreter::{Claims, Run};
 use seccomp_tests::verifier::row;
@@ -27,8 +32,31 @@ fn try_out<R: Rng>(insns: &[Insn], rng: &mut R, seed: u64) -> Result<(), VerifyE
         assert_eq!(again, Ok(verified.clone()), "seed {seed}");
         claims
     });
+    let mut engines = EngineKind::ALL.map(|kind| {
+        let loaded = Extension::load(&verified, maps(), &ROWS, kind, &HostExecMemory);
+        // A loop may call helpers very often, which is not what is asked here.
+        let budget = Budget { bytes: u64::MAX, ..Budget::DEFAULT };
+        loaded.expect("it is verified for these maps and helpers").with_budget(budget)
+    });
+    // What checks addresses comes first.
+    engines.reverse();
+    let host = Host::default();
+    host.put(0, b"some memory at the start of which there is a string\0 and what is behind it");
     for _ in 0..INPUTS {
         let data = input(rng, insns);
+        let answers = engines.each_ref().map(|engine| {
+            host.random.set(0);
+            let answer = engine.try_run(&data, &host);
+            answer.unwrap_or_else(|error| {
+                let engine = engine.engine().name();
+                panic!("seed {seed}: {engine}: {error}\non {data:x?}\n{}", EbpfListing(insns))
+            })
+        });
+        assert!(
+            answers.iter().all(|answer| *answer == answers[0]),
+            "seed {seed}: {answers:x?} on {data:x?}\n{}",
+            EbpfListing(insns)
+        );
         let run = Run::new(insns, &ENVIRONMENT, claims.as_ref(), &data, &mut *rng);
         // A run goes through no state twice.
         if let Err((pc, why)) = run.run(verified.visited()) {

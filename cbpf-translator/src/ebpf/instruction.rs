@@ -14,10 +14,18 @@ impl Reg {
     pub const R0: Self = Self(0);
     /// The first argument, and at the start the context.
     pub const R1: Self = Self(1);
+    /// The second argument.
+    pub const R2: Self = Self(2);
+    /// The third argument.
+    pub const R3: Self = Self(3);
+    /// The fourth argument.
+    pub const R4: Self = Self(4);
+    /// The fifth argument.
+    pub const R5: Self = Self(5);
     /// The end of the stack; never written.
     pub const FRAME: Self = Self(10);
     /// r1 to r5: what a call takes, and loses.
-    pub const ARGUMENTS: [Self; 5] = [Self(1), Self(2), Self(3), Self(4), Self(5)];
+    pub const ARGUMENTS: [Self; 5] = [Self::R1, Self::R2, Self::R3, Self::R4, Self::R5];
     /// r6 to r9: what a call leaves as it was.
     pub const SAVED: [Self; 4] = [Self(6), Self(7), Self(8), Self(9)];
     /// Every register that can be written, r0 to r9.

@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 use core::ops::ControlFlow;
 use core::sync::atomic::Ordering;
 
-use seccomp_kernel::runtime::{ExecMemory, Extension, HELPERS};
+use seccomp_kernel::runtime::{Budget, ExecMemory, Extension, HELPERS};
 use seccomp_kernel::{
     Arch, ExtensionRights, Fault, GroupLock, Interrupted, Kernel, ListenerError, ThreadGroup,
 };
@@ -67,6 +67,7 @@ impl Kernel for Caller<'_> {
     fn extension_rights(&self) -> Option<ExtensionRights<'_>> {
         Some(ExtensionRights {
             helpers: &HELPERS,
+            budget: Budget::DEFAULT,
             engine: Extension::DEFAULT_ENGINE,
             map_bytes: MAP_BYTES,
             // Calls read user memory themselves.

@@ -431,6 +431,15 @@ impl Writer<'_> {
         self.put(Opcode::Load(Size::Word), r0, r2, 0, 0)?;
         let no_such =
             self.push(Insn::new(Opcode::Jump(Width::W64, Cond::Ge, Source::Imm).code(), r0, 0, 0, len))?;
+        // As in `nospec.rs`: where the jump is guessed wrong, the index is 0. rbpf leaves nothing out.
+        if len.count_ones() == 1 {
+            self.alu_imm(Width::W64, AluOp::And, Reg::R0, len.wrapping_sub(1))?;
+        } else {
+            self.alu_reg(Width::W64, AluOp::Mov, Reg::R1, Reg::R0)?;
+            self.alu_imm(Width::W64, AluOp::Sub, Reg::R1, len)?;
+            self.alu_imm(Width::W64, AluOp::Arsh, Reg::R1, 63)?;
+            self.alu_reg(Width::W64, AluOp::And, Reg::R0, Reg::R1)?;
+        }
         match stride.count_ones() {
             1 => self.alu_imm(Width::W64, AluOp::Lsh, Reg::R0, stride.trailing_zeros() as i32)?,
             _ => self.alu_imm(Width::W64, AluOp::Mul, Reg::R0, stride)?,

@@ -99,7 +99,7 @@ pub struct HelperRow {
     pub capability: Capability,
     /// What it does. It is called with arguments that the verifier has checked against the prototype.
     pub function: HelperFn,
-    /// Whether it is ours, and its results are known to be what the prototype says.
+    /// Whether it is ours, and an engine may do itself what the function does.
     pub(crate) is_ours: bool,
 }
 

@@ -1,8 +1,10 @@
 //! The helpers that every program can be granted. Numbers, prototypes and results are Linux's where it has them.
 
+use cbpf_translator::ebpf::Reg;
+
 use super::format::Line;
 use super::{Call, Capability, HelperRow, UserFault};
-use crate::engine::ebpf::BadAddress;
+use crate::engine::ebpf::CallError;
 use crate::map::{AccessError, MAX_KEY_SIZE, Map, Update};
 use crate::verifier::{Arg, Helper, MapKind, Prototype, Return};
 
@@ -25,8 +27,14 @@ pub static HELPERS: [HelperRow; 17] = [
         "map_lookup_elem",
         Capability::Maps,
         map_lookup,
-        Return::MapValueOrNull,
-        [Arg::Map { kinds: KEYED, writes: false }, Arg::Key, Arg::None, Arg::None, Arg::None],
+        Return::MapValueOrNull { map: Reg::R1 },
+        [
+            Arg::Map { kinds: KEYED, writes: false },
+            Arg::Key { map: Reg::R1 },
+            Arg::None,
+            Arg::None,
+            Arg::None,
+        ],
     ),
     row(
         2,
@@ -34,7 +42,13 @@ pub static HELPERS: [HelperRow; 17] = [
         Capability::Maps,
         map_update,
         Return::Number,
-        [Arg::Map { kinds: KEYED, writes: true }, Arg::Key, Arg::Value, Arg::Number, Arg::None],
+        [
+            Arg::Map { kinds: KEYED, writes: true },
+            Arg::Key { map: Reg::R1 },
+            Arg::Value { map: Reg::R1 },
+            Arg::Number,
+            Arg::None,
+        ],
     ),
     row(
         3,
@@ -42,7 +56,7 @@ pub static HELPERS: [HelperRow; 17] = [
         Capability::Maps,
         map_delete,
         Return::Number,
-        [Arg::Map { kinds: KEYED, writes: true }, Arg::Key, Arg::None, Arg::None, Arg::None],
+        [Arg::Map { kinds: KEYED, writes: true }, Arg::Key { map: Reg::R1 }, Arg::None, Arg::None, Arg::None],
     ),
     row(5, "ktime_get_ns", Capability::Time, ktime, Return::Number, [Arg::None; 5]),
     row(
@@ -50,8 +64,8 @@ pub static HELPERS: [HelperRow; 17] = [
         "trace_printk",
         Capability::Trace,
         trace_printk,
-        Return::LengthOrErrno,
-        [Arg::Readable, Arg::Size { zero: false }, Arg::Number, Arg::Number, Arg::Number],
+        Return::Number,
+        [Arg::Readable { size: Reg::R2 }, Arg::Size { zero: false }, Arg::Number, Arg::Number, Arg::Number],
     ),
     row(7, "get_prandom_u32", Capability::Random, random, Return::Number, [Arg::None; 5]),
     row(14, "get_current_pid_tgid", Capability::Identity, pid_tgid, Return::Number, [Arg::None; 5]),
@@ -62,7 +76,7 @@ pub static HELPERS: [HelperRow; 17] = [
         Capability::Identity,
         comm,
         Return::Number,
-        [Arg::Writable, Arg::Size { zero: false }, Arg::None, Arg::None, Arg::None],
+        [Arg::Writable { size: Reg::R2 }, Arg::Size { zero: false }, Arg::None, Arg::None, Arg::None],
     ),
     row(
         112,
@@ -70,15 +84,15 @@ pub static HELPERS: [HelperRow; 17] = [
         Capability::UserMemory,
         read_user,
         Return::Number,
-        [Arg::Writable, Arg::Size { zero: true }, Arg::Number, Arg::None, Arg::None],
+        [Arg::Writable { size: Reg::R2 }, Arg::Size { zero: true }, Arg::Number, Arg::None, Arg::None],
     ),
     row(
         114,
         "probe_read_user_str",
         Capability::UserMemory,
         read_user_str,
-        Return::LengthOrErrno,
-        [Arg::Writable, Arg::Size { zero: true }, Arg::Number, Arg::None, Arg::None],
+        Return::LengthOrErrno { size: Reg::R2 },
+        [Arg::Writable { size: Reg::R2 }, Arg::Size { zero: true }, Arg::Number, Arg::None, Arg::None],
     ),
     row(
         130,
@@ -86,14 +100,14 @@ pub static HELPERS: [HelperRow; 17] = [
         Capability::Events,
         ring_output,
         Return::Number,
-        [RING, Arg::Readable, Arg::Size { zero: true }, Arg::Number, Arg::None],
+        [RING, Arg::Readable { size: Reg::R3 }, Arg::Size { zero: true }, Arg::Number, Arg::None],
     ),
     row(
         131,
         "ringbuf_reserve",
         Capability::Events,
         ring_reserve,
-        Return::MemoryOrNull,
+        Return::MemoryOrNull { size: Reg::R2 },
         [RING, Arg::ConstSize, Arg::Number, Arg::None, Arg::None],
     ),
     row(
@@ -117,7 +131,7 @@ pub static HELPERS: [HelperRow; 17] = [
         "task_storage_get",
         Capability::Maps,
         task_storage,
-        Return::MapValueOrNull,
+        Return::MapValueOrNull { map: Reg::R1 },
         [TASK, Arg::Number, Arg::Number, Arg::Number, Arg::None],
     ),
     row(
@@ -130,6 +144,7 @@ pub static HELPERS: [HelperRow; 17] = [
     ),
 ];
 
+#[expect(clippy::panic, reason = "only where a row is no constant, and all are")]
 const fn row(
     id: i32,
     name: &'static str,
@@ -138,7 +153,8 @@ const fn row(
     returns: Return,
     args: [Arg; 5],
 ) -> HelperRow {
-    let helper = Helper { id, prototype: Prototype { args, returns } };
+    let Ok(prototype) = Prototype::new(args, returns) else { panic!("no prototype") };
+    let helper = Helper { id, prototype };
     HelperRow { is_ours: true, ..HelperRow::new(name, helper, capability, function) }
 }
 
@@ -158,7 +174,7 @@ fn with_key<'a, R>(
     argument: usize,
     len: usize,
     with: impl FnOnce(&mut Call<'_, 'a>, &[u8]) -> R,
-) -> Result<R, BadAddress> {
+) -> Result<R, CallError> {
     // What most keys fit is not worth clearing more for.
     const SHORT: usize = 16;
     let address = call.number(argument);
@@ -170,7 +186,7 @@ fn with_key<'a, R>(
         long = [0; MAX_KEY_SIZE as usize];
         &mut long
     };
-    let key = buffer.get_mut(..len).ok_or(BadAddress)?;
+    let key = buffer.get_mut(..len).ok_or(CallError::BadAddress)?;
     call.read(address, key)?;
     Ok(with(call, key))
 }
@@ -255,8 +271,12 @@ fn trace_printk(call: &mut Call<'_, '_>) -> u64 {
     let Some(line) = Line::new(format, [call.number(2), call.number(3), call.number(4)]) else {
         return number(EINVAL);
     };
+    let len = line.text().len() as u64;
+    if call.spend(len).is_err() {
+        return number(EFAULT);
+    }
     call.host().trace(line.text().trim_end_matches('\n'));
-    line.text().len() as u64
+    len
 }
 
 /// How much of user memory is copied at once. No such piece that begins at a multiple of it crosses a page.
@@ -295,7 +315,7 @@ fn read_user_str(call: &mut Call<'_, '_>) -> u64 {
     }
     let last = size.checked_sub(1).map(|last| to.wrapping_add(last));
     match last.map(|last| call.clear(last, 1)) {
-        Some(Err(BadAddress)) => number(EFAULT),
+        Some(Err(_)) => number(EFAULT),
         _ => size,
     }
 }
@@ -306,7 +326,7 @@ fn copy_piece(call: &mut Call<'_, '_>, from: u64, to: u64, len: u64) -> Result<O
     let piece = usize::try_from(len).ok().and_then(|len| piece.get_mut(..len)).ok_or(UserFault)?;
     call.host().copy_from_user(from, piece)?;
     let end = piece.iter().position(|byte| *byte == 0);
-    call.write(to, piece).map_err(|BadAddress| UserFault)?;
+    call.write(to, piece).map_err(|_| UserFault)?;
     Ok(end.map(|end| end as u64))
 }
 
@@ -324,6 +344,10 @@ fn ring_output(call: &mut Call<'_, '_>) -> u64 {
     let Some(ring) = map.ring() else { return number(EINVAL) };
     if !are_wakeup_flags(flags) {
         return number(EINVAL);
+    }
+    // The ring clears as much, besides.
+    if call.spend(len).is_err() {
+        return number(EAGAIN);
     }
     let (Some(reservation), Ok(len)) = (ring.reserve(len), usize::try_from(len)) else {
         return number(EAGAIN);
@@ -370,7 +394,13 @@ fn task_storage(call: &mut Call<'_, '_>) -> u64 {
     let Some((map, task)) = storage(call) else { return 0 };
     let found = match (call.number(2), call.number(3)) {
         (0, 0) => map.find(&task),
-        (0, CREATE) => map.find_or_create(&task),
+        (0, CREATE) => {
+            // A new one is cleared.
+            if call.spend(map.value_len() as u64).is_err() {
+                return 0;
+            }
+            map.find_or_create(&task)
+        }
         _ => return 0,
     };
     found.unwrap_or(0)

@@ -3,6 +3,7 @@
 use super::table::stride;
 use super::words::Words;
 use super::{AccessError, CreateError, MAX_BYTES, Update};
+use crate::nospec;
 
 /// Bytes of an index.
 pub(super) const KEY: usize = size_of::<u32>();
@@ -47,7 +48,8 @@ impl Array {
     }
 
     fn offset(&self, index: u32) -> Option<usize> {
-        (index < self.len).then(|| self.stride.saturating_mul(index as usize))
+        (index < self.len)
+            .then(|| self.stride.saturating_mul(nospec::clamp(index as usize, self.len as usize)))
     }
 }
 

@@ -11,8 +11,9 @@ use cbpf_translator::cbpf::{AluOp, Opcode, SCRATCH_SLOTS, SockFilter, Source};
 use cbpf_translator::{Checked, OutOfMemory, seccomp};
 
 use super::liveness::{Liveness, Places};
-use super::numbers::{NUMBERS, Numbers};
+use super::numbers::Numbers;
 use super::{ARCH_OFFSET, NR_OFFSET, filled};
+use crate::by_number::NUMBERS;
 use crate::engine::native;
 
 /// The bits of every number that is known.

@@ -5,13 +5,13 @@
 //! if it asks a helper or writes a map on that way: then it has to run.
 
 use alloc::sync::Arc;
-use alloc::vec::Vec;
 
 use cbpf_translator::OutOfMemory;
 use cbpf_translator::ebpf::{AluOp, Imm64, Instruction, Reg, Size, Width};
 use zerocopy::IntoBytes;
 
-use super::{ARCH_OFFSET, NUMBERS, Planned, filled};
+use super::{ARCH_OFFSET, Planned};
+use crate::by_number::ByNumber;
 use crate::data::SeccompData;
 use crate::engine::ebpf::machine::{Machine, Word};
 use crate::engine::ebpf::program::{Program, target};
@@ -31,16 +31,15 @@ const KNOWN: usize = ARCH_OFFSET as usize + size_of::<u32>();
 /// What an eBPF filter is known to answer to the calls of one entry.
 pub(crate) struct ExtensionPlan {
     arch: u32,
-    /// Of each number below [`NUMBERS`].
-    table: Vec<Planned>,
+    table: ByNumber<Planned>,
 }
 
 impl ExtensionPlan {
     /// For calls with the `AUDIT_ARCH_*` value `arch`.
     pub(crate) fn new(program: &Program, maps: &[Arc<Map>], arch: u32) -> Result<Self, OutOfMemory> {
-        let mut table = filled(NUMBERS, Planned::Whole)?;
+        let mut table = ByNumber::new(|| Planned::Whole)?;
         let mut left = MAX_ALL_STEPS;
-        for (nr, row) in (0i32..).zip(&mut table) {
+        for (nr, row) in table.iter_mut() {
             let data = SeccompData { nr, arch, ..SeccompData::default() };
             let mut steps = MAX_STEPS.min(left);
             left = left.saturating_sub(steps);
@@ -59,7 +58,7 @@ impl ExtensionPlan {
     /// What is known of calls of `nr`: [`Planned::Constant`] or [`Planned::Whole`].
     #[inline]
     pub(crate) fn planned(&self, nr: i32) -> Planned {
-        self.table.get(nr.cast_unsigned() as usize).copied().unwrap_or(Planned::Whole)
+        self.table.get(nr).copied().unwrap_or(Planned::Whole)
     }
 }
 

@@ -7,7 +7,7 @@
 //! behind a balanced search on the number all of it becomes one classic program, the *residual*. That is
 //! checked, translated and run like every other; it has no shorter way to be trusted.
 //!
-//! Calls that a plan does not know (other entries, numbers from [`NUMBERS`] on or below 0, and everything that
+//! Calls that a plan does not know (other entries, numbers from [`NUMBERS`](crate::NUMBERS) on or below 0, and everything that
 //! was too much to plan) run the whole program.
 
 mod analyse;
@@ -23,6 +23,7 @@ use alloc::vec::Vec;
 use cbpf_translator::cbpf::{Cond, Opcode, Source, Width};
 use cbpf_translator::{Checked, OutOfMemory, check};
 
+use crate::by_number::ByNumber;
 use crate::data::SeccompData;
 use crate::engine::EngineKind;
 use crate::engine::exec_mem::ExecMemory;
@@ -30,7 +31,6 @@ use crate::program::Code;
 pub(crate) use extension::ExtensionPlan;
 use liveness::Liveness;
 use nodes::{Id, Node, Nodes};
-pub use numbers::NUMBERS;
 use numbers::Numbers;
 use specialise::Specialiser;
 
@@ -54,7 +54,7 @@ pub enum Planned {
 pub(crate) struct Plan {
     arch: u32,
     /// What is known of each number below [`NUMBERS`].
-    table: Vec<Planned>,
+    table: ByNumber<Planned>,
     residual: Option<Code>,
 }
 
@@ -68,9 +68,9 @@ impl Plan {
     ) -> Result<Option<Self>, OutOfMemory> {
         let live = Liveness::of(program)?;
         let Some(outcomes) = analyse::analyse(program, &live, arch)? else { return Ok(None) };
-        let mut plan = Self { arch, table: filled(NUMBERS, Planned::Whole)?, residual: None };
-        for (nr, (row, value)) in (0u32..).zip(plan.table.iter_mut().zip(outcomes.values)) {
-            if outcomes.constant.contains(nr) {
+        let mut plan = Self { arch, table: ByNumber::new(|| Planned::Whole)?, residual: None };
+        for ((nr, row), value) in plan.table.iter_mut().zip(outcomes.values) {
+            if outcomes.constant.contains(nr.cast_unsigned()) {
                 *row = Planned::Constant(value);
             }
         }
@@ -78,8 +78,8 @@ impl Plan {
         if let Ok((residual, numbers)) = residual(program, &live, arch, Numbers::ALL.minus(outcomes.constant))
         {
             plan.residual = Some(Code::load(residual, engine, memory)?);
-            for (nr, row) in (0u32..).zip(&mut plan.table) {
-                if numbers.contains(nr) {
+            for (nr, row) in plan.table.iter_mut() {
+                if numbers.contains(nr.cast_unsigned()) {
                     *row = Planned::Residual;
                 }
             }
@@ -94,7 +94,7 @@ impl Plan {
     /// What is known of calls of `nr`.
     #[inline]
     pub(crate) fn planned(&self, nr: i32) -> Planned {
-        self.table.get(nr.cast_unsigned() as usize).copied().unwrap_or(Planned::Whole)
+        self.table.get(nr).copied().unwrap_or(Planned::Whole)
     }
 
     /// The value for a call by this plan's entry, if the plan has it.

@@ -2,8 +2,7 @@
 
 use cbpf_translator::cbpf::Cond;
 
-/// The numbers that a plan knows: 0 to one less than this. Linux's tables end below on every architecture.
-pub const NUMBERS: usize = 512;
+use crate::by_number::NUMBERS;
 
 const WORDS: usize = NUMBERS / u64::BITS as usize;
 

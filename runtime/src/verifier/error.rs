@@ -21,6 +21,8 @@ pub enum VerifyError {
         /// What is wrong with it.
         why: Violation,
     },
+    /// Two helpers have this number.
+    HelperTwice(i32),
     /// The functions that call one another need this many bytes of stack, more than [`MAX_STACK`].
     CombinedStack(u32),
     /// The paths through the program are more than [`MAX_VISITED`] instructions, or their states more than
@@ -167,8 +169,6 @@ pub enum Violation {
     DanglingStack(Reg),
     /// There is no helper of this number.
     UnknownHelper(i32),
-    /// The helper's prototype is not one.
-    Prototype(i32),
     /// The program has no map of this index.
     UnknownMap(u32),
     /// The map has no one value whose byte could be taken, or not that byte.
@@ -196,6 +196,7 @@ impl fmt::Display for VerifyError {
                 write!(f, "program has {len} instructions, 1 to {MAX_INSNS} are allowed")
             }
             Self::Insn { pc, why } => write!(f, "instruction {pc}: {why}"),
+            Self::HelperTwice(id) => write!(f, "two helpers have the number {id}"),
             Self::CombinedStack(bytes) => {
                 write!(f, "functions in one another use {bytes} bytes of stack, {MAX_STACK} are there")
             }
@@ -251,7 +252,6 @@ impl fmt::Display for Violation {
                 write!(f, "{reg} is a pointer to a stack that ends with the function, it cannot leave it")
             }
             Self::UnknownHelper(id) => write!(f, "there is no helper {id}"),
-            Self::Prototype(id) => write!(f, "the prototype of helper {id} is not one"),
             Self::UnknownMap(map) => write!(f, "there is no map {map}"),
             Self::MapValueAddress(map) => write!(f, "map {map} has no such byte of an only value"),
             Self::MapNotTaken(reg, map) => write!(f, "{reg} is map {map}, which the helper does not take"),

@@ -40,6 +40,7 @@ mod cfg;
 mod environment;
 mod error;
 mod needs;
+mod prototype;
 mod require;
 mod scalar;
 mod state;
@@ -53,8 +54,9 @@ use cbpf_translator::OutOfMemory;
 use cbpf_translator::ebpf::{Insn, Instruction};
 
 pub use bits::Bits;
-pub use environment::{Arg, Environment, Helper, MapAccess, MapDescriptor, MapKind, Prototype, Return};
+pub use environment::{Environment, MapAccess, MapDescriptor, MapKind};
 pub use error::{Kind, Use, VerifyError, Violation};
+pub use prototype::{Arg, Helper, Prototype, PrototypeError, Return};
 pub use scalar::{Range, Scalar};
 pub use state::State;
 pub use value::{Id, Pointer, Region, Value};
@@ -196,6 +198,9 @@ pub fn verify_logged(
     let len = program.insns.len();
     if len == 0 || len > MAX_INSNS {
         return Err(VerifyError::Length(len));
+    }
+    if let Some(twice) = environment.ambiguous_helper() {
+        return Err(VerifyError::HelperTwice(twice));
     }
     let graph = Graph::new(&program.insns)?;
     // Also where no run comes: whoever puts addresses in place of the numbers has them all.

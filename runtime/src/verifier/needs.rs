@@ -14,7 +14,8 @@ use cbpf_translator::OutOfMemory;
 use cbpf_translator::ebpf::{Address, AluOp, Instruction, Operand, Reg, Size, Width};
 
 use super::cfg::{Graph, falls_through, jump_offset};
-use super::environment::{Arg, Environment};
+use super::environment::Environment;
+use super::prototype::Arg;
 use super::{MAX_STACK, filled, require};
 
 /// Loops in loops need a round for each. A program that needs more than these is made for that, and keeps
@@ -185,7 +186,7 @@ fn before(insn: Instruction, in_main: bool, stacks: u16, environment: &Environme
             }
             needs.overwrite(Reg::R0);
             let helper = environment.helpers.iter().find(|helper| helper.id == id);
-            let args = helper.map_or([Arg::None; 5], |helper| helper.prototype.args);
+            let args = helper.map_or([Arg::None; 5], |helper| helper.prototype.args());
             for (reg, arg) in Reg::ARGUMENTS.into_iter().zip(args) {
                 needs.overwrite(reg);
                 if arg != Arg::None {

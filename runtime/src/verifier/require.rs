@@ -5,8 +5,9 @@ use cbpf_translator::ebpf::{Address, AluOp, Cond, Imm64, Operand, Reg, Size, Wid
 use cbpf_translator::seccomp;
 
 use super::MAX_STACK;
-use super::environment::{Arg, Environment, MapAccess, MapDescriptor, MapKind, Prototype, Return};
+use super::environment::{Environment, MapAccess, MapDescriptor, MapKind};
 use super::error::{Kind, Use, Violation};
+use super::prototype::{Arg, Return};
 use super::scalar::Scalar;
 use super::state::{Span, State};
 use super::value::{Pointer, Region, Value};
@@ -359,13 +360,18 @@ pub(super) fn function_exit(state: &State) -> Result<(), Violation> {
 /// What a helper call does to the state.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Call {
-    pub(super) returns: Return,
-    /// The map argument.
-    pub(super) map: Option<u32>,
-    /// The number of the size argument.
-    pub(super) size: Option<Scalar>,
+    pub(super) gives: Given,
     /// What each argument makes the helper touch.
     pub(super) touched: [Option<Touched>; 5],
+}
+
+/// What a helper call gives.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Given {
+    Nothing,
+    Number(Scalar),
+    /// The first byte of this, or null.
+    OrNull(Region),
 }
 
 /// Memory that a helper touches.
@@ -379,97 +385,97 @@ pub(super) struct Touched {
 /// That a helper may be called.
 pub(super) fn call(state: &State, environment: &Environment<'_>, id: i32) -> Result<Call, Violation> {
     let helper = environment.helpers.iter().find(|helper| helper.id == id);
-    let Prototype { args, returns } = helper.ok_or(Violation::UnknownHelper(id))?.prototype;
-    let mut call = Call { returns, map: None, size: None, touched: [None; 5] };
-    for (index, (arg, reg)) in args.into_iter().zip(Reg::ARGUMENTS).enumerate() {
-        let next = index.saturating_add(1);
-        let size = args.get(next).copied().zip(Reg::ARGUMENTS.get(next).copied());
-        let of_map = |value: bool| {
-            let map = call.map.ok_or(Violation::Prototype(id)).and_then(|map| map_at(environment, map))?;
-            Ok::<_, Violation>(if value { map.value_size } else { map.key_size })
-        };
-        let touched = match arg {
-            Arg::None => None,
+    let prototype = helper.ok_or(Violation::UnknownHelper(id))?.prototype;
+    let map = |reg| map_argument(state, environment, prototype.arg(reg), reg);
+    let size = |reg| size_argument(state, prototype.arg(reg), reg);
+    let mut touched = [None; 5];
+    for (touched, reg) in touched.iter_mut().zip(Reg::ARGUMENTS) {
+        let (len, access) = match prototype.arg(reg) {
+            Arg::None => continue,
             Arg::Number => {
                 state.number(reg)?;
-                None
+                continue;
             }
             Arg::Context => {
-                let value = state.read(reg)?;
-                let whole = matches!(value, Value::Pointer(Pointer { region: Region::Context, offset, .. })
-                    if offset.known() == Some(0));
-                if !whole {
-                    return Err(Violation::Argument(reg, Kind::Context));
-                }
-                None
+                context_argument(state, reg)?;
+                continue;
             }
-            Arg::Map { kinds, writes } => {
-                let Value::Map(map) = state.read(reg)? else {
-                    return Err(Violation::Argument(reg, Kind::Map));
-                };
-                let descriptor = map_at(environment, map)?;
-                let read_only = descriptor.access == MapAccess::ReadOnly;
-                if !kinds.contains(&descriptor.kind) || writes && read_only {
-                    return Err(Violation::MapNotTaken(reg, map));
-                }
-                call.map = Some(map);
-                None
-            }
-            Arg::Key => Some(buffer(state, environment, reg, of_map(false)?.into(), Access::CallRead)?),
-            Arg::Value => Some(buffer(state, environment, reg, of_map(true)?.into(), Access::CallRead)?),
-            Arg::ReadableFixed(len) => Some(buffer(state, environment, reg, len.into(), Access::CallRead)?),
-            Arg::WritableFixed(len) => Some(buffer(state, environment, reg, len.into(), Access::CallWrite)?),
-            Arg::Readable | Arg::Writable => {
-                let (size, size_reg) = size.ok_or(Violation::Prototype(id))?;
-                let access = if arg == Arg::Readable { Access::CallRead } else { Access::CallWrite };
-                let size = size_argument(state, size, size_reg)?.ok_or(Violation::Prototype(id))?;
-                Some(sized_buffer(state, environment, reg, &size, access)?)
+            Arg::Map { .. } => {
+                map(reg)?;
+                continue;
             }
             Arg::Size { .. } | Arg::ConstSize => {
-                call.size = size_argument(state, arg, reg)?;
-                None
+                size(reg)?;
+                continue;
             }
+            Arg::Key { map: of } => (Scalar::constant(map(of)?.1.key_size.into()), Access::CallRead),
+            Arg::Value { map: of } => (Scalar::constant(map(of)?.1.value_size.into()), Access::CallRead),
+            Arg::ReadableFixed(len) => (Scalar::constant(len.into()), Access::CallRead),
+            Arg::WritableFixed(len) => (Scalar::constant(len.into()), Access::CallWrite),
+            Arg::Readable { size: of } => (size(of)?, Access::CallRead),
+            Arg::Writable { size: of } => (size(of)?, Access::CallWrite),
         };
-        if let Some(slot) = call.touched.get_mut(index) {
-            *slot = touched;
-        }
+        *touched = Some(buffer(state, environment, reg, &len, access)?);
     }
-    Ok(call)
+    let gives = match prototype.returns() {
+        Return::Void => Given::Nothing,
+        Return::Number => Given::Number(Scalar::UNKNOWN),
+        Return::LengthOrErrno { size: of } => Given::Number(Scalar::length_or_errno(size(of)?.u64.max)),
+        Return::MapValueOrNull { map: of } => Given::OrNull(Region::MapValue(map(of)?.0)),
+        Return::MemoryOrNull { size: of } => {
+            let len = size(of)?.known().and_then(|len| u32::try_from(len).ok());
+            Given::OrNull(Region::Memory(len.ok_or(Violation::SizeUnknown(of))?))
+        }
+    };
+    Ok(Call { gives, touched })
 }
 
-/// The number of a size argument; nothing if the argument is not one.
-fn size_argument(state: &State, arg: Arg, reg: Reg) -> Result<Option<Scalar>, Violation> {
-    let zero = match arg {
-        Arg::Size { zero } => zero,
-        Arg::ConstSize => false,
-        _ => return Ok(None),
+fn context_argument(state: &State, reg: Reg) -> Result<(), Violation> {
+    match state.read(reg)? {
+        Value::Pointer(Pointer { region: Region::Context, offset, nullable: false, .. })
+            if offset.known() == Some(0) =>
+        {
+            Ok(())
+        }
+        _ => Err(Violation::Argument(reg, Kind::Context)),
+    }
+}
+
+/// The map in a register, which is one that the argument takes.
+fn map_argument<'e>(
+    state: &State,
+    environment: &Environment<'e>,
+    arg: Arg,
+    reg: Reg,
+) -> Result<(u32, &'e MapDescriptor), Violation> {
+    let (Arg::Map { kinds, writes }, Value::Map(map)) = (arg, state.read(reg)?) else {
+        return Err(Violation::Argument(reg, Kind::Map));
     };
+    let descriptor = map_at(environment, map)?;
+    let read_only = descriptor.access == MapAccess::ReadOnly;
+    if !kinds.contains(&descriptor.kind) || writes && read_only {
+        return Err(Violation::MapNotTaken(reg, map));
+    }
+    Ok((map, descriptor))
+}
+
+/// The number in a register, which is a size that the argument takes.
+fn size_argument(state: &State, arg: Arg, reg: Reg) -> Result<Scalar, Violation> {
     let size = state.number(reg)?;
     if size.u64.max >= MAX_SIZE {
         return Err(Violation::SizeUnbounded(reg, size.u64.max));
     }
-    if !zero && size.u64.min == 0 {
+    if arg != (Arg::Size { zero: true }) && size.u64.min == 0 {
         return Err(Violation::SizeZero(reg));
     }
     if arg == Arg::ConstSize && size.known().is_none() {
         return Err(Violation::SizeUnknown(reg));
     }
-    Ok(Some(size))
+    Ok(size)
 }
 
 /// That a helper may read or write as many bytes at an address as it does.
 fn buffer(
-    state: &State,
-    environment: &Environment<'_>,
-    reg: Reg,
-    len: i64,
-    access: Access,
-) -> Result<Touched, Violation> {
-    sized_buffer(state, environment, reg, &Scalar::constant(len.cast_unsigned()), access)
-}
-
-/// The same of a number of bytes that is not known.
-fn sized_buffer(
     state: &State,
     environment: &Environment<'_>,
     reg: Reg,

@@ -3,8 +3,7 @@
 use cbpf_translator::OutOfMemory;
 use cbpf_translator::ebpf::{AluOp, Cond, Imm64, Operand, Reg, SwapBits, Width};
 
-use super::environment::Return;
-use super::require::{Call, Compared, Place, Touched};
+use super::require::{Call, Compared, Given, Place, Touched};
 use super::scalar::{Relation, Scalar};
 use super::state::{Span, State};
 use super::value::{Id, Pointer, Region, Value};
@@ -168,19 +167,12 @@ pub(super) fn call(state: &mut State, call: &Call, ids: &mut Ids) -> Result<(), 
         }
     }
     state.clobber();
-    let size = call.size.unwrap_or(Scalar::UNKNOWN);
-    let mut or_null = |region| {
-        Value::Pointer(Pointer { region, id: ids.fresh(), nullable: true, offset: Scalar::constant(0) })
-    };
-    let result = match (call.returns, call.map) {
-        (Return::Number, _) => Value::scalar(Scalar::UNKNOWN),
-        (Return::LengthOrErrno, _) => Value::scalar(Scalar::length_or_errno(size.u64.max)),
-        (Return::MapValueOrNull, Some(map)) => or_null(Region::MapValue(map)),
-        (Return::MemoryOrNull, _) => match size.known().and_then(|size| u32::try_from(size).ok()) {
-            Some(size) => or_null(Region::Memory(size)),
-            None => Value::Uninit,
-        },
-        (Return::Void, _) | (Return::MapValueOrNull, None) => Value::Uninit,
+    let result = match call.gives {
+        Given::Nothing => Value::Uninit,
+        Given::Number(number) => Value::scalar(number),
+        Given::OrNull(region) => {
+            Value::Pointer(Pointer { region, id: ids.fresh(), nullable: true, offset: Scalar::constant(0) })
+        }
     };
     state.set(Reg::R0, result);
     Ok(())

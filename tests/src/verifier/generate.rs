@@ -7,7 +7,7 @@ use rand::Rng;
 use rand::seq::IndexedRandom;
 use seccomp_runtime::SeccompData;
 
-use super::environment::MEMORY;
+use super::environment::{MEMORY, NUMBER, TASK};
 
 /// What a program may be made of.
 #[derive(Clone, Copy, Debug)]
@@ -627,7 +627,7 @@ impl<R: Rng + ?Sized> Writer<'_, R> {
     }
 
     fn helper(&mut self) {
-        match self.rng.random_range(0..6) {
+        match self.rng.random_range(0..10) {
             0 if !self.style.for_linux => {
                 let size = *[8, 16, 24].choose(self.rng).expect("not empty");
                 self.alu(Width::W64, AluOp::Mov, 1, size);
@@ -670,13 +670,92 @@ impl<R: Rng + ?Sized> Writer<'_, R> {
                 self.set(1, Kind::Value(0));
                 return;
             }
+            3 if !self.style.for_linux => return self.event(),
+            4 if !self.style.for_linux => {
+                self.load_map(1, TASK);
+                self.alu(Width::W64, AluOp::Mov, 2, 0);
+                if self.rng.random_ratio(1, 4) {
+                    self.push(Opcode::Call, 0, 0, 0, 157);
+                } else {
+                    self.alu(Width::W64, AluOp::Mov, 3, 0);
+                    self.alu(Width::W64, AluOp::Mov, 4, 1);
+                    self.push(Opcode::Call, 0, 0, 0, 156);
+                    self.lose();
+                    self.set(0, Kind::OrNull(24));
+                    return self.keep_or_check();
+                }
+            }
+            5 if !self.style.for_linux => {
+                // What it gives is where the next access goes, perhaps.
+                const FORMATS: [[u8; 8]; 4] = [*b"%ld%lu\0\0", *b"%d:%lx\n\0", *b"call %d\0", *b"%%%llx%c"];
+                let format = *FORMATS.choose(self.rng).expect("not empty");
+                for (at, half) in [(BUFFERS - 8, &format[..4]), (BUFFERS - 4, &format[4..])] {
+                    let half = i32::from_ne_bytes(half.try_into().expect("4 bytes"));
+                    self.push(Opcode::StoreImm(Size::Word), 10, 0, at, half);
+                }
+                let number = self.some_number();
+                self.mov(3, number);
+                self.mov(4, number);
+                self.mov(5, number);
+                self.mov(1, 10);
+                self.alu(Width::W64, AluOp::Add, 1, (BUFFERS - 8).into());
+                self.alu(Width::W64, AluOp::Mov, 2, 8);
+                self.push(Opcode::Call, 0, 0, 0, 6);
+            }
+            6 if !self.style.for_linux => {
+                let key = self.number();
+                self.push(Opcode::StoreImm(Size::Double), 10, 0, BUFFERS - 8, key);
+                self.mov(2, 10);
+                self.alu(Width::W64, AluOp::Add, 2, (BUFFERS - 8).into());
+                self.load_map(1, 1);
+                self.push(Opcode::Call, 0, 0, 0, 3);
+            }
             _ => {
-                let id = *[5, 7, 8, 14].choose(self.rng).expect("not empty");
+                let id = *[5, 7, NUMBER, 14, 15].choose(self.rng).expect("not empty");
                 self.push(Opcode::Call, 0, 0, 0, id);
             }
         }
         self.lose();
         self.set(0, Kind::Number);
+    }
+
+    fn load_map(&mut self, dst: u8, map: i32) {
+        self.push(Opcode::LoadImm64, dst, 1, 0, map);
+        self.insns.push(Insn::default());
+    }
+
+    /// An event: reserved, written perhaps, and given back; or copied from the stack.
+    fn event(&mut self) {
+        let size = *[8, 16, 24].choose(self.rng).expect("not empty");
+        if self.rng.random_ratio(1, 3) {
+            for at in (0..size as i16).step_by(8) {
+                self.push(Opcode::StoreImm(Size::Double), 10, 0, BUFFERS - 8 - at, 1);
+            }
+            self.mov(2, 10);
+            self.alu(Width::W64, AluOp::Add, 2, i32::from(BUFFERS) - size);
+            let len = if self.wrong() { size + 8 } else { size };
+            self.alu(Width::W64, AluOp::Mov, 3, len);
+            self.alu(Width::W64, AluOp::Mov, 4, 0);
+            self.load_map(1, 2);
+            self.push(Opcode::Call, 0, 0, 0, 130);
+            self.lose();
+            self.set(0, Kind::Number);
+            return;
+        }
+        self.load_map(1, 2);
+        self.alu(Width::W64, AluOp::Mov, 2, size);
+        self.alu(Width::W64, AluOp::Mov, 3, 0);
+        self.push(Opcode::Call, 0, 0, 0, 131);
+        self.lose();
+        self.set(0, Kind::OrNull(size));
+        self.keep_or_check();
+        if self.kinds[0] == Kind::Value(size) && self.rng.random() {
+            self.mov(1, 0);
+            self.alu(Width::W64, AluOp::Mov, 2, 0);
+            let id = *[132, 133].choose(self.rng).expect("not empty");
+            self.push(Opcode::Call, 0, 0, 0, id);
+            self.lose();
+        }
     }
 
     /// A helper that writes a buffer, of a size that may not be known, and a load from it.
@@ -703,7 +782,8 @@ impl<R: Rng + ?Sized> Writer<'_, R> {
         self.mov(1, 10);
         self.alu(Width::W64, AluOp::Add, 1, buffer.into());
         self.alu(Width::W64, AluOp::Mov, 3, 0);
-        self.push(Opcode::Call, 0, 0, 0, if self.style.for_linux { 16 } else { 112 });
+        let id = if self.style.for_linux || self.rng.random_ratio(1, 4) { 16 } else { 112 };
+        self.push(Opcode::Call, 0, 0, 0, id);
         self.lose();
         self.set(0, Kind::Number);
         if known >= 8 || self.wrong() {

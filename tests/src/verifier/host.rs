@@ -14,7 +14,7 @@ use cbpf_translator::ebpf::Opcode;
 use seccomp_rbpf::object::Object;
 use seccomp_runtime::verifier::{MapAccess, MapDescriptor, MapKind};
 
-use super::environment::MAPS;
+use super::environment::{MAPS, TASK};
 
 const MAP_CREATE: i64 = 0;
 const MAP_UPDATE: i64 = 2;
@@ -62,7 +62,9 @@ pub fn judge() -> Option<Judge> {
 
 impl Judge {
     fn new() -> io::Result<Self> {
-        let judge = Self { maps: MAPS.iter().map(create).collect::<io::Result<_>>()? };
+        // Linux has task storage for programs of other types.
+        let common = MAPS.iter().take(TASK as usize);
+        let judge = Self { maps: common.map(create).collect::<io::Result<_>>()? };
         let exit = [Insn::new(0xb7, 0, 0, 0, 0), Insn::new(0x95, 0, 0, 0, 0)];
         match judge.verify(&exit) {
             Ok(()) => Ok(judge),

@@ -12,7 +12,7 @@ use cbpf_translator::ebpf::{Address, AluOp, ByteOrder, Cond, Imm64, Instruction,
 use rand::Rng;
 use seccomp_runtime::SeccompData;
 use seccomp_runtime::verifier::{
-    Arg, Environment, Helper, Id, Log, MAX_STACK, MapAccess, Region, Return, State, Value,
+    Arg, Environment, Helper, Id, Log, MAX_STACK, MapAccess, MapDescriptor, Region, Return, State, Value,
 };
 
 /// The states that the verifier had at each instruction.
@@ -402,12 +402,10 @@ impl<'a, R: Rng> Run<'a, R> {
 
     /// Checks every argument and does what the prototype says.
     fn helper(&mut self, helper: Helper) -> Result<Word, String> {
-        let mut map = None;
-        let mut size = None;
-        let args = helper.prototype.args;
-        for (index, (arg, reg)) in args.into_iter().zip(Reg::ARGUMENTS).enumerate() {
-            let descriptor = |map: Option<u32>| &self.environment.maps[map.expect("a map") as usize];
-            let (len, writes) = match arg {
+        let args = helper.prototype.args();
+        let arg = |reg: Reg| args[reg.index() - 1];
+        for reg in Reg::ARGUMENTS {
+            let (len, writes) = match arg(reg) {
                 Arg::None => continue,
                 Arg::Number => {
                     self.number(reg)?;
@@ -421,9 +419,7 @@ impl<'a, R: Rng> Run<'a, R> {
                     continue;
                 }
                 Arg::Map { kinds, writes } => {
-                    let Word::Map(index) = self.read(reg)? else { return Err(format!("{reg} is no map")) };
-                    map = Some(index);
-                    let descriptor = descriptor(map);
+                    let descriptor = self.descriptor(reg)?;
                     if !kinds.contains(&descriptor.kind) || writes && descriptor.access == MapAccess::ReadOnly
                     {
                         return Err(format!("{reg} is the wrong map"));
@@ -431,23 +427,21 @@ impl<'a, R: Rng> Run<'a, R> {
                     continue;
                 }
                 Arg::Size { zero } => {
-                    let number = self.number(reg)?;
-                    if number == 0 && !zero {
+                    if self.number(reg)? == 0 && !zero {
                         return Err("a size of 0".into());
                     }
-                    size = Some(number);
                     continue;
                 }
                 Arg::ConstSize => {
-                    size = Some(self.number(reg)?);
+                    self.number(reg)?;
                     continue;
                 }
-                Arg::Key => (descriptor(map).key_size.into(), false),
-                Arg::Value => (descriptor(map).value_size.into(), false),
+                Arg::Key { map } => (self.descriptor(map)?.key_size.into(), false),
+                Arg::Value { map } => (self.descriptor(map)?.value_size.into(), false),
                 Arg::ReadableFixed(len) => (len.into(), false),
                 Arg::WritableFixed(len) => (len.into(), true),
-                Arg::Readable => (self.number(Reg::ARGUMENTS[index + 1])?, false),
-                Arg::Writable => (self.number(Reg::ARGUMENTS[index + 1])?, true),
+                Arg::Readable { size } => (self.number(size)?, false),
+                Arg::Writable { size } => (self.number(size)?, true),
             };
             let len = usize::try_from(len).map_err(|_| "a huge size")?;
             let (object, start) = self.range(self.read(reg)?, 0, len)?;
@@ -464,11 +458,11 @@ impl<'a, R: Rng> Run<'a, R> {
                 }
             }
         }
-        Ok(match helper.prototype.returns {
+        Ok(match helper.prototype.returns() {
             Return::Void => Word::Unset,
             Return::Number => Word::Number(self.any()),
-            Return::LengthOrErrno => {
-                let most = size.expect("a size").cast_signed();
+            Return::LengthOrErrno { size } => {
+                let most = self.number(size)?.cast_signed();
                 let number = match self.rng.random_range(0..4) {
                     0 => most,
                     1 => -4095,
@@ -477,11 +471,11 @@ impl<'a, R: Rng> Run<'a, R> {
                 Word::Number(number.cast_unsigned())
             }
             _ if self.rng.random_ratio(1, 4) => Word::Number(0),
-            Return::MapValueOrNull => {
-                Word::Pointer { object: self.map_value(map.expect("a map"))?, offset: 0 }
+            Return::MapValueOrNull { map } => {
+                Word::Pointer { object: self.map_value(self.map(map)?)?, offset: 0 }
             }
-            Return::MemoryOrNull => {
-                let size = size.expect("a size");
+            Return::MemoryOrNull { size } => {
+                let size = self.number(size)?;
                 let bytes = (0..size).map(|_| Byte::Number(self.rng.random())).collect();
                 Word::Pointer {
                     object: self.object(Kind::Memory(size as u32), bytes, false, true),
@@ -489,6 +483,15 @@ impl<'a, R: Rng> Run<'a, R> {
                 }
             }
         })
+    }
+
+    fn map(&self, reg: Reg) -> Result<u32, String> {
+        let Word::Map(index) = self.read(reg)? else { return Err(format!("{reg} is no map")) };
+        Ok(index)
+    }
+
+    fn descriptor(&self, reg: Reg) -> Result<&'a MapDescriptor, String> {
+        Ok(&self.environment.maps[self.map(reg)? as usize])
     }
 
     fn any(&mut self) -> u64 {

@@ -5,7 +5,7 @@ use std::io::{IoSlice, IoSliceMut};
 use std::ops::ControlFlow;
 
 use nix::sys::uio::{RemoteIoVec, process_vm_readv, process_vm_writev};
-use seccomp_kernel::runtime::{EngineKind, ExecMemory, HELPERS};
+use seccomp_kernel::runtime::{Budget, EngineKind, ExecMemory, HELPERS};
 use seccomp_kernel::{
     Arch, ExtensionRights, Fault, GroupLock, Interrupted, Kernel, ListenerError, Mode, ThreadGroup,
 };
@@ -130,6 +130,7 @@ impl<'a> Kernel for Caller<'a> {
         let Settings { engine, extensions, seed } = self.settings;
         extensions.then_some(ExtensionRights {
             helpers: &HELPERS,
+            budget: Budget::DEFAULT,
             engine: engine.kind,
             map_bytes: MAP_BYTES,
             // What the host reads when the call runs is in the program's memory.

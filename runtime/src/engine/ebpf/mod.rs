@@ -11,23 +11,21 @@ mod run;
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 
-use cbpf_translator::seccomp;
-
 pub(crate) use program::Program;
 pub(super) use program::target;
 pub(super) use run::map_handle;
-pub use run::{BadAddress, Call};
+pub use run::{Call, CallError};
 use run::{Run, Stack};
 pub(crate) use run::{bytes_of, number_of};
 
 use super::EngineKind;
 use super::exec_mem::ExecMemory;
 use super::lower::{LowerError, Lowered, Target, lower};
+use crate::budget::Budget;
 use crate::data::SeccompData;
-use crate::error::EngineError;
+use crate::error::{EngineError, RunError};
 use crate::helper::{HelperHost, HelperRow, MAP_LOOKUP};
 use crate::map::Map;
-use crate::verifier::MAX_VISITED;
 use interpreter::Interpreter;
 #[cfg(target_arch = "x86_64")]
 use jit::Jit;
@@ -148,22 +146,22 @@ impl Engine {
         }
     }
 
-    /// The program's return value; a fault is KILL_PROCESS. `parts` is what this engine was loaded from.
+    /// The program's return value, or why it has none. `parts` is what this engine was loaded from.
     #[inline]
-    pub(crate) fn run(&self, parts: &Parts, data: &SeccompData, host: &dyn HelperHost) -> u32 {
-        let mut run = Run::new(data, &parts.maps, &parts.helpers, host);
+    pub(crate) fn run(
+        &self,
+        parts: &Parts,
+        data: &SeccompData,
+        host: &dyn HelperHost,
+        budget: Budget,
+    ) -> Result<u32, RunError> {
+        let mut run = Run::new(data, &parts.maps, &parts.helpers, host, budget.bytes);
         let result = match self {
             #[cfg(target_arch = "x86_64")]
             Self::Jit(jit) => Ok(jit.run(&mut run)),
-            Self::Interpreter(interpreter) => interpreter.run(&mut run),
-            Self::Native => native::run(&parts.program, &mut run, MAX_VISITED),
+            Self::Interpreter(interpreter) => interpreter.run(&mut run).map_err(RunError::from),
+            Self::Native => native::run(&parts.program, &mut run, budget.instructions),
         };
-        match result {
-            Ok(value) if !run.has_failed() => value as u32,
-            _ => {
-                log::error!("seccomp: the {} engine failed on {data:x?}", self.kind().name());
-                seccomp::RET_KILL_PROCESS
-            }
-        }
+        run.error().map_or(result, Err).map(|value| value as u32)
     }
 }

@@ -6,7 +6,7 @@ use cbpf_translator::ebpf::{AluOp, ByteOrder, Cond, Imm64, Instruction, Reg, Swa
 use super::machine::{Machine, Word};
 use super::program::{Program, target};
 use super::run::{Run, Stack, map_handle};
-use crate::error::Fault;
+use crate::error::{Fault, RunError};
 use crate::verifier::MAX_STACK;
 
 /// A stack, aligned as programs may expect.
@@ -14,7 +14,7 @@ use crate::verifier::MAX_STACK;
 struct Aligned(Stack);
 
 /// Runs `program`, at most `steps` instructions of it.
-pub(super) fn run(program: &Program, run: &mut Run<'_>, steps: usize) -> Result<u64, Fault> {
+pub(super) fn run(program: &Program, run: &mut Run<'_>, steps: usize) -> Result<u64, RunError> {
     let mut stack = Aligned([0; MAX_STACK]);
     let stack = &mut stack.0;
     let context = core::ptr::from_ref(run.data).addr() as u64;
@@ -66,7 +66,7 @@ pub(super) fn run(program: &Program, run: &mut Run<'_>, steps: usize) -> Result<
         }
         pc = next;
     }
-    Err(Fault)
+    Err(RunError::OverBudget)
 }
 
 impl Word for u64 {

@@ -7,15 +7,17 @@ use alloc::sync::Arc;
 use core::error::Error;
 use core::fmt;
 
-use cbpf_translator::ebpf::Size;
+use cbpf_translator::ebpf::{Reg, Size};
 use zerocopy::IntoBytes;
 
+use crate::budget::Budget;
 use crate::data::SeccompData;
+use crate::error::RunError;
 use crate::helper::{HelperHost, HelperRow};
 use crate::map::Map;
 use crate::map::ring::Reservation;
 use crate::map::words::Words;
-use crate::verifier::{Arg, MAX_STACK, Prototype, Return};
+use crate::verifier::{MAX_STACK, Prototype, Return};
 
 /// A program's stack.
 pub(crate) type Stack = [u8; MAX_STACK];
@@ -32,7 +34,10 @@ pub(crate) struct Run<'a> {
     reserved: [Option<Reserved<'a>>; MAX_RESERVED],
     /// Whether there is any: most runs have none, and need not look.
     has_reserved: bool,
-    failed: bool,
+    /// Of [`Budget::bytes`].
+    bytes_left: u64,
+    /// What came first of what ends the run.
+    error: Option<RunError>,
 }
 
 /// An event that is being written. The program may do so until it ends, whether it has released it or not.
@@ -44,17 +49,34 @@ struct Reserved<'a> {
     discard: bool,
 }
 
-/// An address that is not the program's to use. None is passed to a helper by a verified program.
+/// Why a helper cannot do what it was called for. Its run ends without an answer, whatever it then returns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct BadAddress;
+pub enum CallError {
+    /// An address that is not the program's to use. None is passed to a helper by a verified program.
+    BadAddress,
+    /// There is nothing left of the run's [`Budget`](crate::Budget).
+    OverBudget,
+}
 
-impl fmt::Display for BadAddress {
+impl fmt::Display for CallError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the address is none of the program's")
+        match self {
+            Self::BadAddress => f.write_str("the address is none of the program's"),
+            Self::OverBudget => RunError::OverBudget.fmt(f),
+        }
     }
 }
 
-impl Error for BadAddress {}
+impl Error for CallError {}
+
+impl From<CallError> for RunError {
+    fn from(error: CallError) -> Self {
+        match error {
+            CallError::BadAddress => Self::Fault,
+            CallError::OverBudget => Self::OverBudget,
+        }
+    }
+}
 
 /// Where an address leads.
 enum Place<'a> {
@@ -69,6 +91,7 @@ impl<'a> Run<'a> {
         maps: &'a [Arc<Map>],
         helpers: &'a [HelperRow],
         host: &'a dyn HelperHost,
+        bytes: u64,
     ) -> Self {
         Self {
             data,
@@ -77,13 +100,14 @@ impl<'a> Run<'a> {
             host,
             reserved: [const { None }; MAX_RESERVED],
             has_reserved: false,
-            failed: false,
+            bytes_left: bytes,
+            error: None,
         }
     }
 
-    /// Whether a helper was given what no verified program gives it.
-    pub(super) fn has_failed(&self) -> bool {
-        self.failed
+    /// What a helper's call ended the run with.
+    pub(super) fn error(&self) -> Option<RunError> {
+        self.error
     }
 
     /// The index of a helper among the program's.
@@ -91,39 +115,58 @@ impl<'a> Run<'a> {
         self.helpers.iter().position(|row| row.helper.id == id)
     }
 
-    /// Calls the helper at an index among the program's.
+    /// Calls the helper at an index among the program's. When the run has failed, it calls nothing: what is left of the
+    /// program is only instructions.
     pub(super) fn call(&mut self, index: usize, args: [u64; 5], stack: &mut Stack) -> u64 {
         let Some(row) = self.helpers.get(index) else {
-            self.failed = true;
+            self.fail(RunError::Fault);
             return 0;
         };
+        if self.error.is_some() || self.spend(Budget::CALL_BYTES).is_err() {
+            return 0;
+        }
         let result = (row.function)(&mut Call { run: self, stack, args });
-        if row.is_ours || self.gives(row.helper.prototype, args, result) {
+        if self.gives(row.helper.prototype, args, result) {
             return result;
         }
-        self.failed = true;
+        self.fail(RunError::Fault);
         0
     }
 
-    /// Whether a result is what the prototype says. The verifier and the engines rely on it.
+    fn fail(&mut self, error: RunError) {
+        self.error.get_or_insert(error);
+    }
+
+    /// Takes bytes from the budget.
+    fn spend(&mut self, bytes: u64) -> Result<(), CallError> {
+        let left = self.bytes_left.checked_sub(bytes);
+        self.bytes_left = left.unwrap_or(0);
+        if left.is_none() {
+            self.fail(RunError::OverBudget);
+            return Err(CallError::OverBudget);
+        }
+        Ok(())
+    }
+
+    /// Whether a result is what the prototype says. The verifier and the engines rely on it, so no row is spared.
     fn gives(&self, prototype: Prototype, args: [u64; 5], result: u64) -> bool {
-        let arguments = || prototype.args.into_iter().zip(args);
-        match prototype.returns {
+        let argument = |reg: Reg| {
+            let mut arguments = Reg::ARGUMENTS.into_iter().zip(args);
+            arguments.find(|(of, _)| *of == reg).map(|(_, value)| value)
+        };
+        match prototype.returns() {
             Return::Void | Return::Number => true,
-            Return::LengthOrErrno => {
+            Return::LengthOrErrno { size } => {
                 const MAX_ERRNO: i64 = 4095;
-                let size = arguments().find(|(arg, _)| matches!(arg, Arg::Size { .. } | Arg::ConstSize));
                 let is_errno = (-MAX_ERRNO..=0).contains(&result.cast_signed());
-                is_errno || size.is_some_and(|(_, size)| result <= size)
+                is_errno || argument(size).is_some_and(|size| result <= size)
             }
-            Return::MapValueOrNull => {
-                let map = arguments().find(|(arg, _)| matches!(arg, Arg::Map { .. }));
-                let map = map.and_then(|(_, handle)| self.map(handle));
+            Return::MapValueOrNull { map } => {
+                let map = argument(map).and_then(|handle| self.map(handle));
                 result == 0 || map.is_some_and(|map| map.locate(result, map.value_len()).is_some())
             }
-            Return::MemoryOrNull => {
-                let size = arguments().find(|(arg, _)| matches!(arg, Arg::ConstSize));
-                let size = size.and_then(|(_, size)| usize::try_from(size).ok());
+            Return::MemoryOrNull { size } => {
+                let size = argument(size).and_then(|size| usize::try_from(size).ok());
                 result == 0 || size.is_some_and(|size| self.in_reserved(result, size).is_some())
             }
         }
@@ -257,7 +300,8 @@ pub(in crate::engine) fn map_handle(index: u32) -> Option<i32> {
     i32::try_from(index).ok()?.checked_add(1)
 }
 
-/// A call of a helper. An address that a program could not have passed ends its run as a failure of the engine.
+/// A call of a helper. An address that a program could not have passed ends its run as a failure of the engine, and so
+/// does what is more than its [`Budget`].
 pub struct Call<'r, 'a> {
     run: &'r mut Run<'a>,
     stack: &'r mut Stack,
@@ -275,7 +319,7 @@ impl<'a> Call<'_, 'a> {
     /// # Errors
     ///
     /// It names none.
-    pub fn map(&mut self, index: usize) -> Result<&'a Map, BadAddress> {
+    pub fn map(&mut self, index: usize) -> Result<&'a Map, CallError> {
         let map = self.run.map(self.number(index));
         self.sound(map)
     }
@@ -285,12 +329,23 @@ impl<'a> Call<'_, 'a> {
         self.run.host
     }
 
+    /// Takes so many bytes from the budget of the run, as reading and writing them would: for what a helper does beside
+    /// that. Call it before doing it.
+    ///
+    /// # Errors
+    ///
+    /// There are not so many left.
+    pub fn spend(&mut self, bytes: u64) -> Result<(), CallError> {
+        self.run.spend(bytes)
+    }
+
     /// Copies what the program has at `address`.
     ///
     /// # Errors
     ///
-    /// It has not all of that.
-    pub fn read(&mut self, address: u64, to: &mut [u8]) -> Result<(), BadAddress> {
+    /// It has not all of that, or there is no budget for it.
+    pub fn read(&mut self, address: u64, to: &mut [u8]) -> Result<(), CallError> {
+        self.spend(to.len() as u64)?;
         let done = self.run.read(address, to, self.stack);
         self.sound(done)
     }
@@ -299,8 +354,9 @@ impl<'a> Call<'_, 'a> {
     ///
     /// # Errors
     ///
-    /// That is not all the program's to write.
-    pub fn write(&mut self, address: u64, from: &[u8]) -> Result<(), BadAddress> {
+    /// That is not all the program's to write, or there is no budget for it.
+    pub fn write(&mut self, address: u64, from: &[u8]) -> Result<(), CallError> {
+        self.spend(from.len() as u64)?;
         let done = self.run.write(address, from, self.stack);
         self.sound(done)
     }
@@ -310,7 +366,7 @@ impl<'a> Call<'_, 'a> {
     /// # Errors
     ///
     /// As [`Call::write`].
-    pub fn clear(&mut self, address: u64, len: u64) -> Result<(), BadAddress> {
+    pub fn clear(&mut self, address: u64, len: u64) -> Result<(), CallError> {
         let mut done = 0_u64;
         while done < len {
             let zeroes = [0; 64];
@@ -328,7 +384,7 @@ impl<'a> Call<'_, 'a> {
         words: &Words,
         offset: usize,
         len: usize,
-    ) -> Result<(), BadAddress> {
+    ) -> Result<(), CallError> {
         let mut done = 0_usize;
         while done < len {
             let mut piece = [0; 64];
@@ -345,6 +401,7 @@ impl<'a> Call<'_, 'a> {
     /// Reserves an event in the ring that the argument of this index names; its address.
     pub(crate) fn reserve(&mut self, index: usize, len: u64) -> Option<u64> {
         let map = self.map(index).ok()?;
+        self.spend(len).ok()?;
         let free = self.run.reserved.iter_mut().find(|reserved| reserved.is_none())?;
         let (reservation, len) = (map.ring()?.reserve(len)?, usize::try_from(len).ok()?);
         *free = Some(Reserved { map, reservation, len, discard: true });
@@ -362,8 +419,10 @@ impl<'a> Call<'_, 'a> {
         }
     }
 
-    fn sound<T>(&mut self, found: Option<T>) -> Result<T, BadAddress> {
-        self.run.failed |= found.is_none();
-        found.ok_or(BadAddress)
+    fn sound<T>(&mut self, found: Option<T>) -> Result<T, CallError> {
+        if found.is_none() {
+            self.run.fail(RunError::Fault);
+        }
+        found.ok_or(CallError::BadAddress)
     }
 }

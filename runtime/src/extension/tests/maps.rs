@@ -4,6 +4,7 @@ use std::format;
 use std::string::{String, ToString};
 
 use super::*;
+use crate::error::RunError;
 use crate::helper::{Call, Capability, HelperFn, HelperRow};
 use crate::map::{AccessError, AtFork, CreateError, MapOptions, Update};
 use crate::verifier::{Arg, Helper, MapAccess, MapDescriptor, MapKind, Prototype, Return};
@@ -672,14 +673,6 @@ fn helpers_are_called_as_functions_are() {
         assert_eq!((loaded.engine(), loaded.helpers().len()), (kind, 32));
         assert_eq!(loaded.run(&with_args(&[1]), &Thread::new()), 32 * 54_321 + 8 + 9 + 1 + 5);
     }
-    // Of two with one number, the first counts.
-    let again = [own(-1, [Arg::Number; 5], Return::Number, |_| 0)];
-    let twice = [&rows[..1], &again].concat();
-    let once = assemble(&format!("{numbers} call -1; exit"));
-    for kind in EngineKind::ALL.into_iter().filter(|kind| has(*kind)) {
-        let loaded = load(&once, &twice, kind);
-        assert_eq!((loaded.helpers().len(), loaded.run(&with_args(&[]), &Thread::new())), (1, 54_321));
-    }
     // One more, and rbpf has no place for it.
     let more =
         [&rows[..], &[HelperRow { helper: Helper { id: 5000, ..rows[0].helper }, ..rows[0] }]].concat();
@@ -689,25 +682,27 @@ fn helpers_are_called_as_functions_are() {
 }
 
 fn own(id: i32, args: [Arg; 5], returns: Return, function: HelperFn) -> HelperRow {
-    HelperRow::new("own", Helper { id, prototype: Prototype { args, returns } }, Capability::Own, function)
+    let prototype = Prototype::new(args, returns).unwrap();
+    HelperRow::new("own", Helper { id, prototype }, Capability::Own, function)
 }
 
 #[test]
 fn what_an_embedders_helper_gives_is_what_it_says() {
-    const KINDS: &[MapKind] = &[MapKind::Array, MapKind::Ring];
-    const MAP: Arg = Arg::Map { kinds: KINDS, writes: false };
+    const MAP: Arg = Arg::Map { kinds: &[MapKind::Array], writes: false };
+    const RING: Arg = Arg::Map { kinds: &[MapKind::Ring], writes: true };
+    const LENGTH: Return = Return::LengthOrErrno { size: Reg::R3 };
+    const VALUE: Return = Return::MapValueOrNull { map: Reg::R1 };
+    const MEMORY: Return = Return::MemoryOrNull { size: Reg::R3 };
     const NONE: Arg = Arg::None;
     // Each gives r2, or something at a distance of it.
     let rows = [
         own(1000, [NONE, Arg::Number, NONE, NONE, NONE], Return::Number, |call| call.number(1)),
-        own(1001, [NONE, Arg::Number, Arg::Size { zero: true }, NONE, NONE], Return::LengthOrErrno, |call| {
-            call.number(1)
-        }),
-        own(1002, [MAP, Arg::Number, NONE, NONE, NONE], Return::MapValueOrNull, |call| {
+        own(1001, [NONE, Arg::Number, Arg::Size { zero: true }, NONE, NONE], LENGTH, |call| call.number(1)),
+        own(1002, [MAP, Arg::Number, NONE, NONE, NONE], VALUE, |call| {
             let map = call.map(0).unwrap();
             map.find(&[0; 4]).unwrap().wrapping_add(call.number(1))
         }),
-        own(1003, [MAP, Arg::Number, Arg::ConstSize, NONE, NONE], Return::MemoryOrNull, |call| {
+        own(1003, [RING, Arg::Number, Arg::ConstSize, NONE, NONE], MEMORY, |call| {
             call.reserve(0, 16).unwrap().wrapping_add(call.number(1))
         }),
     ];
@@ -737,6 +732,44 @@ fn what_an_embedders_helper_gives_is_what_it_says() {
             let loaded = Extension::from_parts(unverified(&insns), maps, &rows, kind, &Pages).unwrap();
             assert_eq!(loaded.run(&with_args(&[]), &Thread::new()), expected, "{kind:?}: {text}");
         }
+    }
+}
+
+/// A helper with two maps: its value is of the one that the result names, for the verifier and when it is run.
+#[test]
+fn of_two_maps_the_one_counts_that_is_named() {
+    const MAP: Arg = Arg::Map { kinds: &[MapKind::Array], writes: false };
+    const ARGS: [Arg; 5] = [MAP, MAP, Arg::None, Arg::None, Arg::None];
+    const FROM_FIRST: HelperFn = |call| call.map(0).unwrap().find(&[0; 4]).unwrap();
+    const FROM_SECOND: HelperFn = |call| call.map(1).unwrap().find(&[0; 4]).unwrap();
+    let maps = || vec![map(MapKind::Array, 4, 8, 1), map(MapKind::Array, 4, 64, 1)];
+    let ask = |row: HelperRow, byte: u32| {
+        let text = format!(
+            "r1 = map[0]; r2 = map[1]; call 1000; if r0 == 0 goto out; r1 = *(u8 *)(r0 +{byte}); out: r0 = 1; exit"
+        );
+        let maps = maps();
+        let descriptors: Vec<_> = maps.iter().map(|map| map.descriptor()).collect();
+        let environment = Environment { maps: &descriptors, helpers: &[row.helper] };
+        let verified = verify(verifier::Program::new(assemble(&text)), &environment).ok()?;
+        let kinds = EngineKind::ALL.into_iter().filter(|kind| has(*kind));
+        let answers = kinds.map(|kind| {
+            let loaded = Extension::load(&verified, maps.clone(), &[row], kind, &Pages).unwrap();
+            loaded.try_run(&with_args(&[]), &Thread::new())
+        });
+        let answers: Vec<_> = answers.collect();
+        assert!(answers.iter().all(|answer| *answer == answers[0]), "{answers:?}");
+        Some(answers[0])
+    };
+    let first = Return::MapValueOrNull { map: Reg::R1 };
+    let second = Return::MapValueOrNull { map: Reg::R2 };
+    for (returns, function, byte, expected) in [
+        (first, FROM_FIRST, 7, Some(Ok(1))),
+        (first, FROM_FIRST, 63, None),
+        (first, FROM_SECOND, 7, Some(Err(RunError::Fault))),
+        (second, FROM_SECOND, 63, Some(Ok(1))),
+        (second, FROM_FIRST, 63, Some(Err(RunError::Fault))),
+    ] {
+        assert_eq!(ask(own(1000, ARGS, returns, function), byte), expected, "{returns:?} {byte}");
     }
 }
 
@@ -774,6 +807,10 @@ fn what_a_program_is_loaded_with_is_what_it_was_verified_against() {
     assert_eq!(load(vec![map(MapKind::Array, 4, 8, 1)], &HELPERS), Err(LoadError::Map(0)));
     assert_eq!(load(vec![map(MapKind::Array, 4, 4, 2)], &HELPERS), Err(LoadError::Map(0)));
     assert_eq!(load(vec![array()], &HELPERS[1..]), Err(LoadError::Helper(1)));
-    let other = own(1, HELPERS[0].helper.prototype.args, Return::Number, |_| 0);
+    let other = own(1, HELPERS[0].helper.prototype.args(), Return::Number, |_| 0);
     assert_eq!(load(vec![array()], &[other]), Err(LoadError::Helper(1)));
+    // Nobody could say which of two is meant.
+    for twice in [[other, HELPERS[0]], [HELPERS[0], other], [HELPERS[0]; 2]] {
+        assert_eq!(load(vec![array()], &twice), Err(LoadError::HelperTwice(1)));
+    }
 }

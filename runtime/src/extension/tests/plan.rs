@@ -5,8 +5,8 @@ use seccomp_tests::generate;
 
 use super::parity::{contents, generated, maps, replay};
 use super::*;
+use crate::by_number::NUMBERS;
 use crate::map::MapOptions;
-use crate::plan::NUMBERS;
 use crate::verifier::{MapAccess, MapDescriptor, MapKind};
 use cbpf_translator::ebpf::{Opcode, Size};
 
