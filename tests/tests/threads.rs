@@ -14,10 +14,8 @@ use seccomp_tests::mock::{Engine, Faults, Process};
 const FILTERS: i32 = if cfg!(miri) { 4 } else { 1000 };
 
 /// What Miri runs: rbpf's interpreter, and a plan.
-const UNDER_MIRI: [Engine; 2] = [
-    Engine { kind: EngineKind::Interpreter, plan: false },
-    Engine { kind: EngineKind::Native, plan: true },
-];
+const UNDER_MIRI: [Engine; 2] =
+    [Engine { kind: EngineKind::Interpreter, plan: false }, Engine { kind: EngineKind::Native, plan: true }];
 
 /// A filter against one call.
 fn deny(nr: i32) -> [SockFilter; 4] {
