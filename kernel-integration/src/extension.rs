@@ -13,7 +13,7 @@ use seccomp_runtime::verifier::{
 };
 use seccomp_runtime::{
     AccessError, AtFork, Budget, CreateError, EngineKind, Extension, HelperRow, LoadError, Map, MapOptions,
-    TaskScope, Update,
+    Preemption, TaskScope, Update,
 };
 
 use crate::install::{InstallError, read_each};
@@ -41,6 +41,8 @@ pub struct ExtensionRights<'k> {
     /// memory when the call runs. Only then may an extension rely on them
     /// ([`ExtensionFlags::RELIES_ON_COPIES`]); else what it reads can change before it is used.
     pub uses_copies: bool,
+    /// What keeps whoever holds the lock of one of its maps on the CPU.
+    pub preemption: &'static dyn Preemption,
     /// Where keys are in its hashes depends on this. It is the kernel's secret.
     pub seed: [u64; 2],
 }
@@ -182,7 +184,7 @@ fn make_map<K: Kernel>(
         at_fork: if flags.contains(ExtensionMapFlags::COPY) { AtFork::Copy } else { AtFork::Reset },
         seed: rights.seed,
     };
-    let made = Map::new(descriptor, options).map_err(|why| match why {
+    let made = Map::new(descriptor, options, rights.preemption).map_err(|why| match why {
         CreateError::OutOfMemory => InstallError::OutOfMemory,
         why => ExtensionError::Map { map, why }.into(),
     })?;

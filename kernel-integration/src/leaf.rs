@@ -41,9 +41,13 @@ impl Leaf {
 
     /// The newest filter, with a count of its own.
     pub(crate) fn share(&self) -> Option<Arc<Filter>> {
-        let newest = ptr::from_ref(self.load()?);
-        // SAFETY: `newest` came from `Arc::into_raw`, and the filter is alive while `self` is borrowed, as
-        // for `load`; this count is the one that the `Arc` below owns.
+        // Not by way of a reference to the filter, whose pointer could not reach the counts beside it.
+        let newest = self.newest.load(Ordering::Acquire).cast_const();
+        if newest.is_null() {
+            return None;
+        }
+        // SAFETY: `newest` is the pointer that `Arc::into_raw` gave, and the filter is alive while `self` is
+        // borrowed, as for `load`; this count is the one that the `Arc` below owns.
         unsafe { Arc::increment_strong_count(newest) };
         // SAFETY: as above; the count was just taken for it.
         Some(unsafe { Arc::from_raw(newest) })

@@ -86,7 +86,7 @@ pub use extension::Extension;
 pub use helper::{Capability, HELPERS, HelperFn, HelperHost, HelperRow, UserFault};
 pub use map::{
     AccessError, AtFork, CreateError, MAX_BYTES, MAX_ENTRIES, MAX_KEY_SIZE, MAX_VALUE_SIZE, MIN_RING, Map,
-    MapOptions, TaskScope, Update,
+    MapOptions, Preemption, TaskScope, Update, UserSpace,
 };
 pub use plan::Planned;
 pub use program::Loaded;

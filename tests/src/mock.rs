@@ -23,7 +23,7 @@ use seccomp_kernel::{
     Sigsys, TaskIds, ThreadGroup, ThreadState, Verdict, enter, syscall,
 };
 use seccomp_rbpf::exec_memory::HostExecMemory;
-use seccomp_runtime::{Budget, EngineKind, ExecMemory, HELPERS, NoExecMemory, SeccompData};
+use seccomp_runtime::{Budget, EngineKind, ExecMemory, HELPERS, NoExecMemory, SeccompData, UserSpace};
 use syscalls::Errno;
 
 use self::extensions::Asking;
@@ -720,6 +720,7 @@ impl<'p> Kernel for Caller<'p> {
             engine: self.process.engine.kind,
             map_bytes: 1 << 20,
             uses_copies: false,
+            preemption: &UserSpace,
             seed: [1, 2],
         })
     }

@@ -10,7 +10,7 @@ use seccomp_rbpf::exec_memory::HostExecMemory;
 use seccomp_runtime::verifier::{Environment, MapAccess, MapDescriptor, MapKind, Program, Verified, verify};
 use seccomp_runtime::{
     Budget, EngineError, EngineKind, Extension, HELPERS, HelperHost, Map, MapOptions, RunError, SeccompData,
-    TaskScope, UserFault,
+    TaskScope, UserFault, UserSpace,
 };
 use seccomp_tests::mock::{Engine, Faults, Process};
 use seccomp_tests::verifier::asm::assemble;
@@ -79,8 +79,10 @@ fn verified(insns: Vec<Insn>, maps: &[MapDescriptor]) -> Verified {
 }
 
 fn load(verified: &Verified, engine: EngineKind, budget: Budget) -> Extension {
-    let maps =
-        verified.maps().iter().map(|map| Arc::new(Map::new(*map, MapOptions::default()).expect("memory")));
+    let maps = verified
+        .maps()
+        .iter()
+        .map(|map| Arc::new(Map::new(*map, MapOptions::default(), &UserSpace).expect("memory")));
     let loaded = Extension::load(verified, maps.collect(), &HELPERS, engine, &HostExecMemory);
     loaded.expect("it is verified for these").with_budget(budget)
 }

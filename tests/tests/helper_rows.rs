@@ -13,7 +13,7 @@ use seccomp_rbpf::exec_memory::HostExecMemory;
 use seccomp_runtime::verifier::{
     Arg, Environment, MapAccess, MapDescriptor, MapKind, Program, Return, verify,
 };
-use seccomp_runtime::{EngineKind, Extension, HELPERS, HelperRow, Map, MapOptions, SeccompData};
+use seccomp_runtime::{EngineKind, Extension, HELPERS, HelperRow, Map, MapOptions, SeccompData, UserSpace};
 use seccomp_tests::extension::Host;
 use seccomp_tests::generate::{campaign, rng, seed};
 use seccomp_tests::verifier::asm::assemble;
@@ -179,7 +179,9 @@ impl Case {
         let all = EngineKind::ALL.map(|kind| {
             let maps: Vec<_> = descriptors
                 .iter()
-                .map(|map| Arc::new(Map::new(*map, MapOptions::default()).expect("there is memory")))
+                .map(|map| {
+                    Arc::new(Map::new(*map, MapOptions::default(), &UserSpace).expect("there is memory"))
+                })
                 .collect();
             let loaded = Extension::load(&verified, maps, &HELPERS, kind, &HostExecMemory);
             let loaded = loaded.expect("it is verified for these");

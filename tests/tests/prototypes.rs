@@ -10,7 +10,7 @@ use seccomp_runtime::verifier::{
     VerifyError, verify,
 };
 use seccomp_runtime::{
-    Capability, EngineKind, Extension, HelperFn, HelperRow, Map, MapOptions, RunError, SeccompData,
+    Capability, EngineKind, Extension, HelperFn, HelperRow, Map, MapOptions, RunError, SeccompData, UserSpace,
 };
 use seccomp_tests::extension::Host;
 use seccomp_tests::verifier::asm::assemble;
@@ -82,7 +82,9 @@ fn run(
     let helpers: Vec<_> = rows.iter().map(|row| row.helper).collect();
     let verified = verify(Program::new(insns), &Environment { maps, helpers: &helpers })?;
     Ok(EngineKind::ALL.map(|kind| {
-        let maps = maps.iter().map(|map| Arc::new(Map::new(*map, MapOptions::default()).expect("memory")));
+        let maps = maps
+            .iter()
+            .map(|map| Arc::new(Map::new(*map, MapOptions::default(), &UserSpace).expect("memory")));
         let loaded =
             Extension::load(&verified, maps.collect(), rows, kind, &HostExecMemory).expect("it loads");
         assert_eq!(loaded.engine(), kind);

@@ -133,12 +133,12 @@ pub fn drain(named: &NamedMap, buffer: &mut Vec<u8>, mut line: impl FnMut(&str))
 mod tests {
     use super::*;
     use seccomp_runtime::verifier::MapDescriptor;
-    use seccomp_runtime::{MapOptions, Update};
+    use seccomp_runtime::{MapOptions, Update, UserSpace};
 
     fn shown(kind: MapKind, key_size: u32, entries: &[(&[u8], u64)]) -> String {
         let access = MapAccess::ReadWrite;
         let descriptor = MapDescriptor { kind, key_size, value_size: 8, max_entries: 8, access };
-        let map = Map::new(descriptor, MapOptions::default()).unwrap();
+        let map = Map::new(descriptor, MapOptions::default(), &UserSpace).unwrap();
         for (key, value) in entries {
             map.update(key, &value.to_ne_bytes(), Update::Any).unwrap();
         }

@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 use core::ops::ControlFlow;
 use core::sync::atomic::Ordering;
 
-use seccomp_kernel::runtime::{Budget, ExecMemory, Extension, HELPERS};
+use seccomp_kernel::runtime::{Budget, ExecMemory, Extension, HELPERS, Preemption};
 use seccomp_kernel::{
     Arch, ExtensionRights, Fault, GroupLock, Interrupted, Kernel, ListenerError, ThreadGroup,
 };
@@ -72,6 +72,7 @@ impl Kernel for Caller<'_> {
             map_bytes: MAP_BYTES,
             // Calls read user memory themselves.
             uses_copies: false,
+            preemption: &InterruptsOff,
             seed: [helpers::random(), helpers::random()],
         })
     }
@@ -79,6 +80,19 @@ impl Kernel for Caller<'_> {
     fn new_listener(&self, wait_killable: bool) -> Result<NewListener, ListenerError> {
         NewListener::new(self.0.process.files(), wait_killable)
     }
+}
+
+/// Interrupts are off in the kernel, so a thread leaves the processor where it sleeps, and holds no lock there. A kernel
+/// that preempts itself counts here, and does not while the count is not 0.
+#[derive(Debug)]
+struct InterruptsOff;
+
+impl Preemption for InterruptsOff {
+    fn disable(&self) -> usize {
+        0
+    }
+
+    fn enable(&self, _: usize) {}
 }
 
 impl ThreadGroup for Group {

@@ -4,12 +4,12 @@
 //! the address that a lookup gives a program stays good: the value of a deleted entry can still be read and
 //! written until another entry takes its place, as in Linux's preallocated maps.
 //!
-//! Entries of a hash are found under a spin lock, held for a bounded time in which nothing sleeps, allocates or
-//! calls the embedder. Nothing of a map may be used where the thread that was interrupted could hold that
-//! lock: in an interrupt handler.
+//! Entries of a hash are found under a spin lock, and so are places of a ring. It is held for a bounded time, in which
+//! nothing sleeps, allocates or calls the embedder, on a CPU that the holder does not leave: [`Preemption`].
 
 mod array;
 mod error;
+mod lock;
 pub(crate) mod ring;
 mod table;
 pub(crate) mod words;
@@ -19,6 +19,7 @@ use core::sync::atomic::{AtomicBool, Ordering};
 
 use array::Array;
 pub use error::{AccessError, CreateError};
+pub use lock::{Preemption, UserSpace};
 use ring::Ring;
 use table::Table;
 use words::Words;
@@ -116,11 +117,16 @@ enum Storage {
 
 impl Map {
     /// A map of this description, with all of its memory. An array's values are 0; the others are empty.
+    /// `preemption` is the kernel's.
     ///
     /// # Errors
     ///
     /// There is no such map, or no memory for it.
-    pub fn new(descriptor: MapDescriptor, options: MapOptions) -> Result<Self, CreateError> {
+    pub fn new(
+        descriptor: MapDescriptor,
+        options: MapOptions,
+        preemption: &'static dyn Preemption,
+    ) -> Result<Self, CreateError> {
         let MapDescriptor { kind, key_size, value_size, max_entries, .. } = descriptor;
         let has_values = (1..=MAX_VALUE_SIZE).contains(&value_size);
         let has_entries = (1..=MAX_ENTRIES).contains(&max_entries);
@@ -133,7 +139,7 @@ impl Map {
                 if !is_size || max_entries as usize > MAX_BYTES {
                     return Err(CreateError::Entries);
                 }
-                Storage::Ring(Ring::new(max_entries)?)
+                Storage::Ring(Ring::new(max_entries, preemption)?)
             }
             _ if !has_entries => return Err(CreateError::Entries),
             _ if !has_values => return Err(CreateError::Sizes),
@@ -141,11 +147,13 @@ impl Map {
             MapKind::Hash | MapKind::LruHash if (1..=MAX_KEY_SIZE).contains(&key_size) => {
                 let evicts = kind == MapKind::LruHash;
                 let key_size = key_size as usize;
-                Storage::Table(Table::new(key_size, value_size, max_entries, evicts, options.seed)?)
+                let seed = options.seed;
+                Storage::Table(Table::new(key_size, value_size, max_entries, evicts, seed, preemption)?)
             }
             // What stands for a task in C is 4 bytes long.
             MapKind::TaskStorage if key_size == 4 => {
-                Storage::Table(Table::new(TASK_ID, value_size, max_entries, false, options.seed)?)
+                let seed = options.seed;
+                Storage::Table(Table::new(TASK_ID, value_size, max_entries, false, seed, preemption)?)
             }
             _ => return Err(CreateError::Sizes),
         };
@@ -380,6 +388,16 @@ impl Map {
             Storage::Array(_) => Err(AccessError::Flags),
             Storage::Table(table) => table.remove(key),
             Storage::Ring(_) => Err(AccessError::Unsupported),
+        }
+    }
+
+    /// Whether somebody holds one of its locks.
+    #[cfg(test)]
+    pub(crate) fn is_locked(&self) -> bool {
+        match &self.storage {
+            Storage::Array(_) => false,
+            Storage::Table(table) => table.is_locked(),
+            Storage::Ring(ring) => ring.is_locked(),
         }
     }
 

@@ -7,8 +7,8 @@
 use core::sync::atomic::{AtomicU64, Ordering};
 
 use cbpf_translator::OutOfMemory;
-use spin::Mutex;
 
+use super::lock::{Lock, Preemption};
 use super::words::{WORD, Words};
 
 /// In a header: nobody has finished the event yet.
@@ -25,8 +25,8 @@ pub(crate) struct Ring {
     head: AtomicU64,
     /// Where the oldest record is; written under `consumer`.
     tail: AtomicU64,
-    producer: Mutex<()>,
-    consumer: Mutex<()>,
+    producer: Lock<()>,
+    consumer: Lock<()>,
     lost: AtomicU64,
 }
 
@@ -40,13 +40,13 @@ pub(crate) struct Reservation {
 
 impl Ring {
     /// A ring of `size` bytes, a power of two.
-    pub(super) fn new(size: u32) -> Result<Self, OutOfMemory> {
+    pub(super) fn new(size: u32, preemption: &'static dyn Preemption) -> Result<Self, OutOfMemory> {
         Ok(Self {
             words: Words::new(size as usize)?,
             head: AtomicU64::new(0),
             tail: AtomicU64::new(0),
-            producer: Mutex::new(()),
-            consumer: Mutex::new(()),
+            producer: Lock::new((), preemption),
+            consumer: Lock::new((), preemption),
             lost: AtomicU64::new(0),
         })
     }
@@ -133,6 +133,12 @@ impl Ring {
                 return found;
             }
         }
+    }
+
+    /// Whether somebody holds one of its locks.
+    #[cfg(test)]
+    pub(super) fn is_locked(&self) -> bool {
+        self.producer.is_locked() || self.consumer.is_locked()
     }
 
     fn header(&self, position: u64) -> Option<&AtomicU64> {

@@ -6,8 +6,8 @@ use core::hash::Hasher;
 use cbpf_translator::OutOfMemory;
 use hashbrown::HashTable;
 use siphasher::sip::SipHasher13;
-use spin::Mutex;
 
+use super::lock::{Lock, Preemption};
 use super::words::{WORD, Words};
 use super::{AccessError, CreateError, MAX_BYTES, Update};
 
@@ -23,7 +23,7 @@ pub(super) struct Table {
     /// Whether a new entry takes the place of the one that was used the longest time ago, where no other is free.
     evicts: bool,
     seed: [u64; 2],
-    index: Mutex<Index>,
+    index: Lock<Index>,
 }
 
 /// Which entries there are.
@@ -52,6 +52,7 @@ impl Table {
         max_entries: u32,
         evicts: bool,
         seed: [u64; 2],
+        preemption: &'static dyn Preemption,
     ) -> Result<Self, CreateError> {
         let (stride, count) = (stride(value_size), max_entries as usize);
         if stride.saturating_add(key_len).saturating_mul(count) > MAX_BYTES {
@@ -71,7 +72,7 @@ impl Table {
             recency: Recency::new(if evicts { count } else { 0 })?,
         };
         let values = Words::new(stride.saturating_mul(count))?;
-        Ok(Self { values, stride, key_len, evicts, seed, index: Mutex::new(index) })
+        Ok(Self { values, stride, key_len, evicts, seed, index: Lock::new(index, preemption) })
     }
 
     pub(super) fn words(&self) -> &Words {
@@ -174,6 +175,12 @@ impl Table {
         let from = index.key(slot)?;
         key.get_mut(..from.len())?.copy_from_slice(from);
         self.values.read(self.offset(slot), value)
+    }
+
+    /// Whether somebody holds its lock.
+    #[cfg(test)]
+    pub(super) fn is_locked(&self) -> bool {
+        self.index.is_locked()
     }
 
     /// A slot that no entry has.

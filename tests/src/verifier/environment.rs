@@ -16,7 +16,7 @@ use cbpf_translator::ebpf::Reg;
 use seccomp_runtime::verifier::{
     Arg, Environment, Helper, MapAccess, MapDescriptor, MapKind, Prototype, Return,
 };
-use seccomp_runtime::{Capability, HELPERS, HelperFn, HelperRow, Map, MapOptions, SeccompData};
+use seccomp_runtime::{Capability, HELPERS, HelperFn, HelperRow, Map, MapOptions, SeccompData, UserSpace};
 
 const fn map(kind: MapKind, key_size: u32, value_size: u32, max_entries: u32) -> MapDescriptor {
     MapDescriptor { kind, key_size, value_size, max_entries, access: MapAccess::ReadWrite }
@@ -103,6 +103,6 @@ pub static ENVIRONMENT: Environment<'static> = Environment { maps: &MAPS, helper
 
 /// The maps, empty.
 pub fn maps() -> Vec<Arc<Map>> {
-    let maps = MAPS.iter().map(|map| Map::new(*map, MapOptions::default()));
+    let maps = MAPS.iter().map(|map| Map::new(*map, MapOptions::default(), &UserSpace));
     maps.map(|map| Arc::new(map.expect("there is memory"))).collect()
 }

@@ -14,6 +14,7 @@ use seccomp_rbpf::exec_memory::HostExecMemory;
 use seccomp_runtime::verifier::{Environment, MapDescriptor, Program, verify};
 use seccomp_runtime::{
     EngineKind, Extension, HELPERS, HelperHost, Loaded, Map, MapOptions, SeccompData, TaskScope, UserFault,
+    UserSpace,
 };
 use serde_json::{Value, json};
 
@@ -133,7 +134,7 @@ fn classic() -> anyhow::Result<Checked> {
 
 fn load(insns: Vec<Insn>, engine: EngineKind) -> anyhow::Result<Extension> {
     let verified = verify(Program::new(insns), &environment(&[cases::COUNTS], &helpers()))?;
-    let map = Arc::new(Map::new(cases::COUNTS, MapOptions::default())?);
+    let map = Arc::new(Map::new(cases::COUNTS, MapOptions::default(), &UserSpace)?);
     let loaded = Extension::load(&verified, vec![map], &HELPERS, engine, &HostExecMemory)?;
     anyhow::ensure!(loaded.fell_back().is_none(), "engine {}", engine.name());
     Ok(loaded)

@@ -35,7 +35,7 @@ use std::sync::Arc;
 
 use cbpf_translator::Insn;
 use seccomp_runtime::verifier::MapDescriptor;
-use seccomp_runtime::{Map, MapOptions, Update};
+use seccomp_runtime::{Map, MapOptions, Update, UserSpace};
 
 pub use error::{Advice, MapProblem, ObjectError, Place};
 
@@ -125,7 +125,7 @@ impl Object {
 impl MapSection {
     fn create(&self, seed: [u64; 2]) -> Result<Map, ObjectError> {
         let fail = |why| ObjectError::Map { map: self.name.clone(), why };
-        let map = Map::new(self.descriptor, MapOptions { seed, ..self.options })
+        let map = Map::new(self.descriptor, MapOptions { seed, ..self.options }, &UserSpace)
             .map_err(|error| fail(MapProblem::Create(error)))?;
         if let Some(initial) = &self.initial {
             map.update(&0_u32.to_ne_bytes(), initial, Update::Any)

@@ -5,7 +5,7 @@ use std::io::{IoSlice, IoSliceMut};
 use std::ops::ControlFlow;
 
 use nix::sys::uio::{RemoteIoVec, process_vm_readv, process_vm_writev};
-use seccomp_kernel::runtime::{Budget, EngineKind, ExecMemory, HELPERS};
+use seccomp_kernel::runtime::{Budget, EngineKind, ExecMemory, HELPERS, UserSpace};
 use seccomp_kernel::{
     Arch, ExtensionRights, Fault, GroupLock, Interrupted, Kernel, ListenerError, Mode, ThreadGroup,
 };
@@ -135,6 +135,7 @@ impl<'a> Kernel for Caller<'a> {
             map_bytes: MAP_BYTES,
             // What the host reads when the call runs is in the program's memory.
             uses_copies: false,
+            preemption: &UserSpace,
             seed,
         })
     }

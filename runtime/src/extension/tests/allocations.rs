@@ -7,7 +7,7 @@ use std::cell::Cell;
 use std::format;
 
 use super::*;
-use crate::map::MapOptions;
+use crate::map::{MapOptions, UserSpace};
 use crate::verifier::{MapAccess, MapDescriptor, MapKind};
 
 /// The system's allocator, which counts what each thread asks for and gives back.
@@ -48,7 +48,7 @@ fn maps() -> Vec<Arc<Map>> {
     let map = |kind, key_size, value_size, max_entries| {
         let access = MapAccess::ReadWrite;
         let descriptor = MapDescriptor { kind, key_size, value_size, max_entries, access };
-        Arc::new(Map::new(descriptor, MapOptions::default()).unwrap())
+        Arc::new(Map::new(descriptor, MapOptions::default(), &UserSpace).unwrap())
     };
     vec![
         map(MapKind::Array, 4, 16, 4),
@@ -135,7 +135,7 @@ fn entries_that_come_and_go_allocate_nothing() {
         let key_size = if kind == MapKind::TaskStorage { 4 } else { 8 };
         let access = MapAccess::ReadWrite;
         let descriptor = MapDescriptor { kind, key_size, value_size: 8, max_entries: ENTRIES as u32, access };
-        let map = Map::new(descriptor, MapOptions::default()).unwrap();
+        let map = Map::new(descriptor, MapOptions::default(), &UserSpace).unwrap();
         let asked = asked_for(|| {
             for n in 0..20_000_u64 {
                 if let Some(old) = n.checked_sub(ENTRIES)

@@ -5,7 +5,7 @@ use std::string::{String, ToString};
 
 use super::*;
 use crate::engine::lower::{LowerError, Target, lower};
-use crate::map::{MapOptions, Update};
+use crate::map::{MapOptions, Update, UserSpace};
 use crate::verifier::{MAX_CALL_DEPTH, MapAccess, MapDescriptor, MapKind};
 
 /// Before every row: r2 and r3 are the first two arguments of the call.
@@ -427,7 +427,7 @@ fn arrays(sizes: &[u32]) -> Vec<Arc<Map>> {
             max_entries: 5,
             access,
         };
-        let map = Map::new(descriptor, MapOptions::default()).unwrap();
+        let map = Map::new(descriptor, MapOptions::default(), &UserSpace).unwrap();
         for index in 0..5_u32 {
             let mut value = vec![0xee; *value_size as usize];
             value[0] = index as u8;

@@ -6,7 +6,7 @@ use std::string::{String, ToString};
 use super::*;
 use crate::error::RunError;
 use crate::helper::{Call, Capability, HelperFn, HelperRow};
-use crate::map::{AccessError, AtFork, CreateError, MapOptions, Update};
+use crate::map::{AccessError, AtFork, CreateError, MapOptions, Update, UserSpace};
 use crate::verifier::{Arg, Helper, MapAccess, MapDescriptor, MapKind, Prototype, Return};
 
 const SEED: [u64; 2] = [0x0123_4567_89ab_cdef, 42];
@@ -17,7 +17,7 @@ fn descriptor(kind: MapKind, key_size: u32, value_size: u32, max_entries: u32) -
 
 fn map(kind: MapKind, key_size: u32, value_size: u32, max_entries: u32) -> Arc<Map> {
     let options = MapOptions { seed: SEED, ..Default::default() };
-    Arc::new(Map::new(descriptor(kind, key_size, value_size, max_entries), options).unwrap())
+    Arc::new(Map::new(descriptor(kind, key_size, value_size, max_entries), options, &UserSpace).unwrap())
 }
 
 fn key(number: u64) -> [u8; 8] {
@@ -232,7 +232,7 @@ fn what_is_frozen_stays() {
 fn maps_are_bounded() {
     use MapKind::{Array, Hash, LruHash, Ring, TaskStorage};
     let made = |kind, key, value, entries| {
-        Map::new(descriptor(kind, key, value, entries), MapOptions::default()).map(|_| ())
+        Map::new(descriptor(kind, key, value, entries), MapOptions::default(), &UserSpace).map(|_| ())
     };
     let (sizes, entries, large) =
         (Err(CreateError::Sizes), Err(CreateError::Entries), Err(CreateError::TooLarge));
@@ -305,7 +305,8 @@ fn tasks_have_their_own() {
     ] {
         for kind in EngineKind::ALL.into_iter().filter(|kind| has(*kind)) {
             let options = MapOptions { scope, at_fork, seed: SEED };
-            let storage = Arc::new(Map::new(descriptor(MapKind::TaskStorage, 4, 8, 2), options).unwrap());
+            let storage =
+                Arc::new(Map::new(descriptor(MapKind::TaskStorage, 4, 8, 2), options, &UserSpace).unwrap());
             let run = |text: &str, task: u64| {
                 let maps = vec![storage.clone()];
                 let loaded = load(&assemble(text), maps, kind);
@@ -571,7 +572,7 @@ fn lines_are_printed() {
 fn read_only_maps_are_read() {
     let read_only = || {
         let descriptor = MapDescriptor { access: MapAccess::ReadOnly, ..descriptor(MapKind::Array, 4, 8, 1) };
-        let map = Map::new(descriptor, MapOptions::default()).unwrap();
+        let map = Map::new(descriptor, MapOptions::default(), &UserSpace).unwrap();
         map.update(&[0; 4], &key(6), Update::Any).unwrap();
         map.freeze();
         vec![Arc::new(map)]

@@ -4,6 +4,7 @@ extern crate std;
 
 mod allocations;
 mod host;
+mod locks;
 mod lower;
 mod maps;
 mod parity;

@@ -14,7 +14,7 @@ use rand::{Rng, RngCore};
 use seccomp_tests::generate;
 
 use super::*;
-use crate::map::{MapOptions, Update};
+use crate::map::{MapOptions, Update, UserSpace};
 use crate::verifier::{MapAccess, MapDescriptor, MapKind};
 
 /// Numbers of the registers that hold numbers.
@@ -39,7 +39,7 @@ pub(super) fn maps() -> Vec<Arc<Map>> {
     let map = |kind, key_size, value_size, max_entries| {
         let access = MapAccess::ReadWrite;
         let descriptor = MapDescriptor { kind, key_size, value_size, max_entries, access };
-        Arc::new(Map::new(descriptor, MapOptions { seed: [1, 2], ..Default::default() }).unwrap())
+        Arc::new(Map::new(descriptor, MapOptions { seed: [1, 2], ..Default::default() }, &UserSpace).unwrap())
     };
     vec![
         map(MapKind::Array, 4, 16, 4),

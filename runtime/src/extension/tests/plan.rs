@@ -6,7 +6,7 @@ use seccomp_tests::generate;
 use super::parity::{contents, generated, maps, replay};
 use super::*;
 use crate::by_number::NUMBERS;
-use crate::map::MapOptions;
+use crate::map::{MapOptions, UserSpace};
 use crate::verifier::{MapAccess, MapDescriptor, MapKind};
 use cbpf_translator::ebpf::{Opcode, Size};
 
@@ -28,7 +28,7 @@ fn known(text: &str, maps: &[Arc<Map>]) -> [Option<u32>; 4] {
 fn array(access: MapAccess, frozen: bool) -> Arc<Map> {
     let descriptor =
         MapDescriptor { kind: MapKind::Array, key_size: 4, value_size: 16, max_entries: 1, access };
-    let map = Map::new(descriptor, MapOptions::default()).unwrap();
+    let map = Map::new(descriptor, MapOptions::default(), &UserSpace).unwrap();
     map.update(&[0; 4], &[9; 16], crate::map::Update::Any).unwrap();
     if frozen {
         map.freeze();
