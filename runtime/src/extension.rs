@@ -3,7 +3,6 @@
 #[cfg(test)]
 mod tests;
 
-use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
@@ -66,7 +65,7 @@ impl Extension {
         memory: &dyn ExecMemory,
     ) -> Result<Self, OutOfMemory> {
         let helpers = called(&program, helpers)?;
-        let parts = Parts { program, maps: maps.into_boxed_slice(), helpers };
+        let parts = Parts { program, maps, helpers };
         let (engine, fell_back) = match Engine::load(engine, &parts, memory) {
             Ok(engine) => (engine, None),
             Err(error) => {
@@ -98,8 +97,8 @@ impl Extension {
     /// The filter's return value for one system call, made by the thread of `host`: action in the high 16 bits,
     /// data in the low. Always answers; should an engine fail, the answer is `SECCOMP_RET_KILL_PROCESS`.
     ///
-    /// Takes the locks of maps, each for a bounded time. Allocates nothing on jit and native; rbpf's interpreter
-    /// allocates its 512-byte stack. Not for use in interrupt handlers.
+    /// Takes the locks of maps, each for a bounded time. Allocates nothing on jit and native; on rbpf's interpreter as
+    /// [`Loaded::run`](crate::Loaded::run) does. Not for use in interrupt handlers.
     #[inline]
     pub fn run(&self, data: &SeccompData, host: &dyn HelperHost) -> u32 {
         match self.plan_of(data.arch, data.nr) {
@@ -147,12 +146,12 @@ impl Extension {
 
     /// Its maps, by their index.
     pub const fn maps(&self) -> &[Arc<Map>] {
-        &self.parts.maps
+        self.parts.maps.as_slice()
     }
 
     /// The helpers that it calls.
     pub const fn helpers(&self) -> &[HelperRow] {
-        &self.parts.helpers
+        self.parts.helpers.as_slice()
     }
 }
 
@@ -181,7 +180,7 @@ fn check_helpers(program: &Program, verified: &Verified, rows: &[HelperRow]) -> 
 }
 
 /// The helpers that a program calls, each once: of rows with the same number, the first counts.
-fn called(program: &Program, helpers: &[HelperRow]) -> Result<Box<[HelperRow]>, OutOfMemory> {
+fn called(program: &Program, helpers: &[HelperRow]) -> Result<Vec<HelperRow>, OutOfMemory> {
     let mut called: Vec<HelperRow> = Vec::new();
     called.try_reserve_exact(helpers.len()).map_err(|_| OutOfMemory)?;
     for row in helpers {
@@ -190,7 +189,7 @@ fn called(program: &Program, helpers: &[HelperRow]) -> Result<Box<[HelperRow]>, 
             called.push(*row);
         }
     }
-    Ok(called.into_boxed_slice())
+    Ok(called)
 }
 
 impl fmt::Debug for Extension {

@@ -8,8 +8,8 @@ pub(crate) mod native;
 pub(crate) mod program;
 mod run;
 
-use alloc::boxed::Box;
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 
 use cbpf_translator::seccomp;
 
@@ -23,6 +23,7 @@ pub(crate) use run::{bytes_of, number_of};
 use super::EngineKind;
 use super::exec_mem::ExecMemory;
 use super::lower::{LowerError, Lowered, Target, lower};
+use super::room;
 use crate::data::SeccompData;
 use crate::error::EngineError;
 use crate::helper::{HelperHost, HelperRow, MAP_LOOKUP};
@@ -39,9 +40,9 @@ pub(crate) const MAX_HELPERS: usize = 32;
 pub(crate) struct Parts {
     pub(crate) program: Program,
     /// By the index that its 64-bit loads name.
-    pub(crate) maps: Box<[Arc<Map>]>,
+    pub(crate) maps: Vec<Arc<Map>>,
     /// Those that it calls, each once.
-    pub(crate) helpers: Box<[HelperRow]>,
+    pub(crate) helpers: Vec<HelperRow>,
 }
 
 impl Parts {
@@ -106,11 +107,11 @@ macro_rules! for_each_helper {
 use for_each_helper;
 
 /// A program in the form that one engine runs.
+#[expect(clippy::large_enum_variant, reason = "rbpf's VM; in a box, it would be allocated infallibly")]
 pub(crate) enum Engine {
     #[cfg(target_arch = "x86_64")]
     Jit(Jit),
-    // Boxed: rbpf's VM is large, and the other engines are small.
-    Interpreter(Box<Interpreter>),
+    Interpreter(Interpreter),
     Native,
 }
 
@@ -133,7 +134,7 @@ impl Engine {
             }
             EngineKind::Interpreter => {
                 let program = parts.lower(Target::Interpreter)?;
-                Interpreter::load(&program, &parts.helpers).map(|vm| Self::Interpreter(Box::new(vm)))
+                Interpreter::load(&program, &parts.helpers).map(Self::Interpreter)
             }
             EngineKind::Native => Ok(Self::Native),
         }
@@ -155,8 +156,9 @@ impl Engine {
         let result = match self {
             #[cfg(target_arch = "x86_64")]
             Self::Jit(jit) => Ok(jit.run(&mut run)),
-            Self::Interpreter(interpreter) => interpreter.run(&mut run),
-            Self::Native => native::run(&parts.program, &mut run, MAX_VISITED),
+            // Decided before the program runs: what its helpers do is done once.
+            Self::Interpreter(interpreter) if room::for_run().is_ok() => interpreter.run(&mut run),
+            Self::Interpreter(_) | Self::Native => native::run(&parts.program, &mut run, MAX_VISITED),
         };
         match result {
             Ok(value) if !run.has_failed() => value as u32,
