@@ -55,7 +55,7 @@ mod check;
 pub mod disasm;
 pub mod ebpf;
 mod error;
-mod fallible;
+pub mod fallible;
 mod layout;
 mod lift;
 pub mod seccomp;

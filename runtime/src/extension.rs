@@ -3,7 +3,6 @@
 #[cfg(test)]
 mod tests;
 
-use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
@@ -71,7 +70,7 @@ impl Extension {
         memory: &dyn ExecMemory,
     ) -> Result<Self, OutOfMemory> {
         let helpers = called(&program, helpers)?;
-        let parts = Parts { program, maps: maps.into_boxed_slice(), helpers };
+        let parts = Parts { program, maps, helpers };
         let (engine, fell_back) = match Engine::load(engine, &parts, memory) {
             Ok(engine) => (engine, None),
             Err(error) => {
@@ -116,8 +115,8 @@ impl Extension {
     /// data in the low. Always answers: where [`try_run`](Self::try_run) has no value, the answer is
     /// `SECCOMP_RET_KILL_PROCESS`, and the log says why.
     ///
-    /// Takes the locks of maps, each for a bounded time. Allocates nothing on jit and native; rbpf's interpreter
-    /// allocates its 512-byte stack. Not for use in interrupt handlers.
+    /// Takes the locks of maps, each for a bounded time. Allocates nothing on jit and native; on rbpf's interpreter as
+    /// [`Loaded::run`](crate::Loaded::run) does. Not for use in interrupt handlers.
     #[inline]
     pub fn run(&self, data: &SeccompData, host: &dyn HelperHost) -> u32 {
         self.try_run(data, host).unwrap_or_else(|error| {
@@ -183,12 +182,12 @@ impl Extension {
 
     /// Its maps, by their index.
     pub const fn maps(&self) -> &[Arc<Map>] {
-        &self.parts.maps
+        self.parts.maps.as_slice()
     }
 
     /// The helpers that it calls.
     pub const fn helpers(&self) -> &[HelperRow] {
-        &self.parts.helpers
+        self.parts.helpers.as_slice()
     }
 }
 
@@ -224,11 +223,11 @@ fn check_helpers(program: &Program, verified: &Verified, rows: &[HelperRow]) -> 
 }
 
 /// The helpers that a program calls, each once.
-fn called(program: &Program, helpers: &[HelperRow]) -> Result<Box<[HelperRow]>, OutOfMemory> {
+fn called(program: &Program, helpers: &[HelperRow]) -> Result<Vec<HelperRow>, OutOfMemory> {
     let mut called: Vec<HelperRow> = Vec::new();
     called.try_reserve_exact(helpers.len()).map_err(|_| OutOfMemory)?;
     called.extend(helpers.iter().filter(|row| program.calls(row.helper.id)));
-    Ok(called.into_boxed_slice())
+    Ok(called)
 }
 
 impl fmt::Debug for Extension {

@@ -10,12 +10,12 @@
 //! | engine | what it is | needs |
 //! |---|---|---|
 //! | jit | rbpf's JIT as a code generator; the code runs from sealed pages of the embedder | x86_64, an [`ExecMemory`] |
-//! | interpreter | rbpf's interpreter | nothing; allocates its stack on every run |
+//! | interpreter | rbpf's interpreter | 512 bytes on every run; without them the native engine answers |
 //! | native | this crate's own classic interpreter | nothing |
 //!
 //! All of them give the same answer for every input; that is what their tests are for. A filter always
 //! answers: an engine that fails at run time answers `SECCOMP_RET_KILL_PROCESS`, and one that cannot be
-//! had when a filter is loaded gives way to the next in the table ([`Loaded::fell_back`]).
+//! had when a filter is loaded gives way to the native one ([`Loaded::fell_back`]).
 //!
 //! ```
 //! use cbpf_translator::{SockFilter, check};

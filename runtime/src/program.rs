@@ -20,8 +20,8 @@ pub struct Loaded {
 }
 
 impl Loaded {
-    /// Translates `program` and gives it to `engine`, or to the next engine that takes it: jit, interpreter,
-    /// native. It never goes without one. Allocates, and calls `memory`; not for use under a lock.
+    /// Translates `program` and gives it to `engine`, or to the native one, which takes every program. Allocates, and
+    /// calls `memory`; not for use under a lock.
     ///
     /// # Errors
     ///
@@ -55,7 +55,9 @@ impl Loaded {
     /// The filter's return value for one system call: action in the high 16 bits, data in the low. Always
     /// answers; should an engine fail, the answer is `SECCOMP_RET_KILL_PROCESS`.
     ///
-    /// Takes no lock. Allocates nothing on jit and native; rbpf's interpreter allocates its 512-byte stack.
+    /// Takes no lock. Allocates nothing on jit and native. rbpf's interpreter allocates its stack of 512 bytes, and
+    /// cannot be told that there is none: so they are asked for and given back before it begins, and without them the
+    /// native engine answers. If another CPU takes those very bytes in between, Rust's allocation error handler runs.
     #[inline]
     pub fn run(&self, data: &SeccompData) -> u32 {
         let planned = self.plan(data.arch).and_then(|plan| plan.run(data));
@@ -131,16 +133,11 @@ impl Code {
         memory: &dyn ExecMemory,
     ) -> Result<Self, OutOfMemory> {
         let translated = translate(&program)?;
-        let mut fell_back = None;
-        let mut candidates = EngineKind::ALL.into_iter().skip_while(|kind| *kind != engine);
-        let engine = loop {
-            match candidates.next().map(|kind| Engine::load(kind, &translated, memory)) {
-                Some(Ok(engine)) => break engine,
-                Some(Err(error)) => {
-                    log::debug!("seccomp: {error}, using the next engine");
-                    fell_back = fell_back.or(Some(error));
-                }
-                None => break Engine::Native,
+        let (engine, fell_back) = match Engine::load(engine, &translated, memory) {
+            Ok(engine) => (engine, None),
+            Err(error) => {
+                log::debug!("seccomp: {error}, using the native engine");
+                (Engine::Native, Some(error))
             }
         };
         Ok(Self { program, translated_len: translated.insns().len(), engine, fell_back })

@@ -5,11 +5,11 @@ use std::cell::Cell;
 use std::hint::black_box;
 
 use cbpf_translator::SockFilter;
-use seccomp_kernel::{Arch, Pass, Thread as _, ThreadState, evaluate};
+use seccomp_kernel::{Arch, Decision, Pass, Thread as _, ThreadState, evaluate};
 use seccomp_runtime::{EngineKind, SeccompData};
 use seccomp_tests::mock::{Engine, Faults, Process};
 
-/// The system's allocator, which counts what each thread asks for.
+/// The system's allocator, which counts what each thread asks for, and refuses it where the test says so.
 struct Counting;
 
 /// What a thread asked for.
@@ -22,6 +22,7 @@ struct Tally {
 
 thread_local! {
     static TALLY: Cell<Tally> = const { Cell::new(Tally { allocations: 0, bytes: 0, freed: 0 }) };
+    static REFUSES: Cell<bool> = const { Cell::new(false) };
 }
 
 // SAFETY: the system's allocator does it all. The counters allocate nothing and are never dropped, so they can
@@ -30,6 +31,9 @@ unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         let tally = TALLY.get();
         TALLY.set(Tally { allocations: tally.allocations + 1, bytes: tally.bytes + layout.size(), ..tally });
+        if REFUSES.get() {
+            return std::ptr::null_mut();
+        }
         // SAFETY: the caller's promise.
         unsafe { System.alloc(layout) }
     }
@@ -86,9 +90,12 @@ fn filters(engine: impl Into<Engine>, count: usize, value: u32) -> Process {
     process
 }
 
+fn decide(state: &ThreadState) -> Decision {
+    black_box(evaluate(state, black_box(&GETPPID), Pass::Entry, Default::default(), None))
+}
+
 fn evaluation(state: &ThreadState) -> Tally {
-    let decide = || black_box(evaluate(state, black_box(&GETPPID), Pass::Entry, Default::default(), None));
-    tally(decide).1
+    tally(|| decide(state)).1
 }
 
 const VALUES: [u32; 9] = [
@@ -125,8 +132,24 @@ fn the_interpreter_allocates_a_stack_for_each_filter() {
     const STACK: usize = 512;
     for (count, value) in [1, 8].into_iter().flat_map(|count| VALUES.map(|value| (count, value))) {
         let process = filters(EngineKind::Interpreter, count, value);
-        let stacks = Tally { allocations: count, bytes: count * STACK, freed: count * STACK };
+        // Each is asked for twice: to see whether there is one, and by rbpf.
+        let stacks = Tally { allocations: 2 * count, bytes: 2 * count * STACK, freed: 2 * count * STACK };
         assert_eq!(evaluation(process.leader().seccomp()), stacks, "{count} {value:#x}");
+    }
+}
+
+#[test]
+fn without_memory_the_interpreter_decides_the_same() {
+    for (count, value) in [1, 8].into_iter().flat_map(|count| VALUES.map(|value| (count, value))) {
+        let process = filters(EngineKind::Interpreter, count, value);
+        // A decision may end the thread.
+        let [one, another] = [(); 2].map(|()| process.leader().seccomp().inherit());
+        let expected = decide(&one);
+        REFUSES.set(true);
+        let (decision, asked) = tally(|| decide(&another));
+        REFUSES.set(false);
+        assert_eq!(decision, expected, "{count} {value:#x}");
+        assert_eq!(asked.allocations, count, "each filter asks, and goes without");
     }
 }
 

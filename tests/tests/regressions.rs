@@ -567,7 +567,7 @@ fn a_filter_without_executable_memory_runs_all_the_same() {
     assert_eq!(getppid(&process), Reply::Returned(-7));
     let leader = process.leader();
     let program = leader.seccomp().filter().expect("a filter").program();
-    assert_eq!(program.engine(), EngineKind::Interpreter);
+    assert_eq!(program.engine(), EngineKind::Native);
     if cfg!(target_arch = "x86_64") {
         assert_eq!(program.fell_back(), Some(EngineError::ExecMemory(ExecMemoryError::Forbidden)));
     }

@@ -11,7 +11,8 @@
 //!   stack; stores only at the latter. So the bounds check of rbpf never fails, and the input is never
 //!   written. Division by X is guarded; by a constant, the constant is not 0.
 //!
-//! A run allocates the 512 bytes of the VM's stack.
+//! A run allocates the 512 bytes of the VM's stack, and nothing else: all other allocations of rbpf's are the texts of
+//! errors, of which none is reached. Who runs it asks for them [first](super::room::for_run).
 
 use alloc::vec::Vec;
 

@@ -11,8 +11,7 @@ pub(crate) mod lower;
 pub(crate) mod native;
 #[cfg(all(feature = "rbpf-vm", target_arch = "x86_64"))]
 pub(crate) mod rbpf_vm;
-
-use alloc::boxed::Box;
+mod room;
 
 use cbpf_translator::{Checked, Translated, seccomp};
 
@@ -35,7 +34,7 @@ pub enum EngineKind {
 }
 
 impl EngineKind {
-    /// Every engine, in the order in which one gives way to the next.
+    /// Every engine. One that cannot be had gives way to the last.
     pub const ALL: [Self; 3] = [Self::Jit, Self::Interpreter, Self::Native];
 
     /// The one to use where nothing else is asked for on the architecture this was compiled for.
@@ -58,11 +57,11 @@ impl Default for EngineKind {
 }
 
 /// A program in the form one engine runs.
+#[expect(clippy::large_enum_variant, reason = "rbpf's VM; in a box, it would be allocated infallibly")]
 pub(crate) enum Engine {
     #[cfg(target_arch = "x86_64")]
     Jit(Jit),
-    // Boxed: rbpf's VM is large, and the other engines are small.
-    Interpreter(Box<Interpreter>),
+    Interpreter(Interpreter),
     Native,
 }
 
@@ -80,7 +79,7 @@ impl Engine {
                 let _ = memory;
                 Err(EngineError::Architecture)
             }
-            EngineKind::Interpreter => Interpreter::load(program).map(|vm| Self::Interpreter(Box::new(vm))),
+            EngineKind::Interpreter => Interpreter::load(program).map(Self::Interpreter),
             EngineKind::Native => Ok(Self::Native),
         }
     }
@@ -100,8 +99,8 @@ impl Engine {
         let result = match self {
             #[cfg(target_arch = "x86_64")]
             Self::Jit(jit) => Ok(jit.run(data)),
-            Self::Interpreter(interpreter) => interpreter.run(data),
-            Self::Native => native::run(program, data),
+            Self::Interpreter(interpreter) if room::for_run().is_ok() => interpreter.run(data),
+            Self::Interpreter(_) | Self::Native => native::run(program, data),
         };
         result.unwrap_or_else(|Fault| {
             log::error!("seccomp: the {} engine failed on {data:x?}", self.kind().name());

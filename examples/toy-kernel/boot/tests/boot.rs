@@ -109,8 +109,9 @@ fn says_what_linux_says(machine: Machine) {
     }
     assert!(console.says(" 0 writable and executable"));
     assert!(console.says("a write to sealed code faults"));
-    let engine = if machine == Machine::X86_64 { "jit" } else { "interpreter" };
-    assert!(console.says(&format!("filters run on {engine}, and on interpreter without memory for code")));
+    let (first, second) =
+        if machine == Machine::X86_64 { ("jit", "native") } else { ("interpreter", "interpreter") };
+    assert!(console.says(&format!("filters run on {first}, and on {second} without memory for code")));
 }
 
 fn grants_extensions(machine: Machine) {

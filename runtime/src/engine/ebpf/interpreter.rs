@@ -11,7 +11,8 @@
 //! a machine that loads and stores aligned words whole does not show. An embedder to whom that is not enough
 //! takes the native engine, which has no such race, where there is no JIT.
 //!
-//! A run allocates the 512 bytes of the VM's stack.
+//! A run allocates the 512 bytes of the VM's stack, and nothing else: all other allocations of rbpf's are the texts of
+//! errors, of which none is reached. Who runs it asks for them [first](super::super::room::for_run).
 
 use alloc::vec::Vec;
 use core::ptr;

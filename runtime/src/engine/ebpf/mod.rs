@@ -8,8 +8,8 @@ pub(crate) mod native;
 pub(crate) mod program;
 mod run;
 
-use alloc::boxed::Box;
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 
 pub(crate) use program::Program;
 pub(super) use program::target;
@@ -21,6 +21,7 @@ pub(crate) use run::{bytes_of, number_of};
 use super::EngineKind;
 use super::exec_mem::ExecMemory;
 use super::lower::{LowerError, Lowered, Target, lower};
+use super::room;
 use crate::budget::Budget;
 use crate::data::SeccompData;
 use crate::error::{EngineError, RunError};
@@ -37,9 +38,9 @@ pub(crate) const MAX_HELPERS: usize = 32;
 pub(crate) struct Parts {
     pub(crate) program: Program,
     /// By the index that its 64-bit loads name.
-    pub(crate) maps: Box<[Arc<Map>]>,
+    pub(crate) maps: Vec<Arc<Map>>,
     /// Those that it calls, each once.
-    pub(crate) helpers: Box<[HelperRow]>,
+    pub(crate) helpers: Vec<HelperRow>,
 }
 
 impl Parts {
@@ -104,11 +105,11 @@ macro_rules! for_each_helper {
 use for_each_helper;
 
 /// A program in the form that one engine runs.
+#[expect(clippy::large_enum_variant, reason = "rbpf's VM; in a box, it would be allocated infallibly")]
 pub(crate) enum Engine {
     #[cfg(target_arch = "x86_64")]
     Jit(Jit),
-    // Boxed: rbpf's VM is large, and the other engines are small.
-    Interpreter(Box<Interpreter>),
+    Interpreter(Interpreter),
     Native,
 }
 
@@ -131,7 +132,7 @@ impl Engine {
             }
             EngineKind::Interpreter => {
                 let program = parts.lower(Target::Interpreter)?;
-                Interpreter::load(&program, &parts.helpers).map(|vm| Self::Interpreter(Box::new(vm)))
+                Interpreter::load(&program, &parts.helpers).map(Self::Interpreter)
             }
             EngineKind::Native => Ok(Self::Native),
         }
@@ -159,8 +160,11 @@ impl Engine {
         let result = match self {
             #[cfg(target_arch = "x86_64")]
             Self::Jit(jit) => Ok(jit.run(&mut run)),
-            Self::Interpreter(interpreter) => interpreter.run(&mut run).map_err(RunError::from),
-            Self::Native => native::run(&parts.program, &mut run, budget.instructions),
+            // Decided before the program runs: what its helpers do is done once.
+            Self::Interpreter(interpreter) if room::for_run().is_ok() => {
+                interpreter.run(&mut run).map_err(RunError::from)
+            }
+            Self::Interpreter(_) | Self::Native => native::run(&parts.program, &mut run, budget.instructions),
         };
         run.error().map_or(result, Err).map(|value| value as u32)
     }

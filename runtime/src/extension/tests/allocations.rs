@@ -10,11 +10,12 @@ use super::*;
 use crate::map::{MapOptions, UserSpace};
 use crate::verifier::{MapAccess, MapDescriptor, MapKind};
 
-/// The system's allocator, which counts what each thread asks for and gives back.
+/// The system's allocator, which counts what each thread asks for, and refuses it where the test says so.
 struct Counting;
 
 std::thread_local! {
     static ASKED: Cell<(usize, usize)> = const { Cell::new((0, 0)) };
+    static REFUSES: Cell<bool> = const { Cell::new(false) };
 }
 
 // SAFETY: the system's allocator does it all. The counters allocate nothing and are never dropped, so they can
@@ -23,6 +24,9 @@ unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         let (allocations, bytes) = ASKED.get();
         ASKED.set((allocations + 1, bytes + layout.size()));
+        if REFUSES.get() {
+            return std::ptr::null_mut();
+        }
         // SAFETY: the caller's promise.
         unsafe { System.alloc(layout) }
     }
@@ -88,7 +92,8 @@ fn everything() -> Vec<Insn> {
 
 #[test]
 fn a_run_allocates_nothing() {
-    const STACK: (usize, usize) = (1, 512);
+    // To see whether there is one, and by rbpf.
+    const STACK: (usize, usize) = (2, 2 * 512);
     let insns = everything();
     for kind in EngineKind::ALL.into_iter().filter(|kind| has(*kind)) {
         let maps = maps();
@@ -108,6 +113,22 @@ fn a_run_allocates_nothing() {
         assert_eq!(host.lines.lock().unwrap()[299], "77");
         let mut event = [0; 24];
         assert_eq!(asked_for(|| assert_eq!(maps[4].next_event(&mut event), Ok(Some(24)))), (0, 0));
+    }
+}
+
+#[test]
+fn without_memory_the_interpreter_does_the_same_once() {
+    let insns = assemble(
+        "*(u32 *)(r10 -4) = 0; r1 = map[0]; r2 = r10; r2 += -4; call 1; if r0 == 0 goto +4
+        r1 = *(u64 *)(r0 +0); r1 += 1; *(u64 *)(r0 +0) = r1; r0 = r1; exit",
+    );
+    let extension = load(&insns, maps(), EngineKind::Interpreter);
+    let host = Thread::new();
+    for runs in 1..=20 {
+        REFUSES.set(runs % 2 == 0);
+        let asked = asked_for(|| assert_eq!(extension.run(&with_args(&[]), &host), runs));
+        REFUSES.set(false);
+        assert_eq!(asked.0, if runs % 2 == 0 { 1 } else { 2 }, "{runs}");
     }
 }
 
