@@ -83,6 +83,19 @@ pub(super) fn send(pid: Pid, signal: c_int) -> nix::Result<()> {
     Errno::result(unsafe { libc::kill(pid.as_raw(), signal) }).map(drop)
 }
 
+/// Puts a signal of this process back to its default action, also one that the C library keeps to itself.
+pub(super) fn reset_signal(signal: c_int) -> nix::Result<()> {
+    /// The kernel's `sigaction`: `SIG_DFL`, no flags, no restorer, an empty mask.
+    const DEFAULT: [u64; 4] = [0; 4];
+    let size = size_of::<u64>();
+    let action = DEFAULT.as_ptr();
+    let former = ptr::null_mut::<u64>();
+    // SAFETY: rt_sigaction(2) reads a `sigaction` at `action`, which is one, and writes nothing to a null pointer. No
+    // handler is put in place that could not run.
+    let result = unsafe { libc::syscall(libc::SYS_rt_sigaction, signal, action, former, size) };
+    Errno::result(result).map(drop)
+}
+
 /// Leaves a thread in its group stop, but lets SIGCONT end that.
 pub(super) fn listen(tid: Pid) -> nix::Result<()> {
     request(libc::PTRACE_LISTEN, tid, ptr::null_mut())

@@ -43,17 +43,24 @@ pub(super) struct Tracer {
     dying: HashMap<Pid, Pid>,
     program: Pid,
     /// What the program's first image starts with, until it does.
-    initial: Option<ThreadState>,
+    start: Option<Start>,
     settings: Settings,
     record: Record,
+}
+
+/// What a program's first image starts with.
+pub(super) struct Start {
+    pub(super) state: ThreadState,
+    /// The signals that are blocked, signal n in bit n - 1.
+    pub(super) blocked: u64,
 }
 
 /// The most threads in `bereaved`. Most have made no other; the newest count.
 const MAX_BEREAVED: usize = 64;
 
 impl Tracer {
-    /// For the seized launcher `program`, whose program will start with the state `initial`.
-    pub(super) fn new(program: Pid, initial: ThreadState, settings: Settings, record: Record) -> Self {
+    /// For the seized launcher `program`, whose program will start with `start`.
+    pub(super) fn new(program: Pid, start: Start, settings: Settings, record: Record) -> Self {
         let mut tasks = Tasks::default();
         tasks.insert(Task::new(program, program, ThreadState::new()));
         Self {
@@ -64,7 +71,7 @@ impl Tracer {
             syncing: HashMap::new(),
             dying: HashMap::new(),
             program,
-            initial: Some(initial),
+            start: Some(start),
             settings,
             record,
         }
@@ -187,8 +194,12 @@ impl Tracer {
     fn executed(&mut self, tid: Pid) -> nix::Result<()> {
         let former = Pid::from_raw(ptrace::getevent(tid)? as i32);
         self.tasks.executed(former, tid);
-        if let (true, Some(initial)) = (tid == self.program, self.initial.take()) {
-            self.tasks.insert(Task::new(tid, tid, initial));
+        if tid == self.program
+            && let Some(Start { state, blocked }) = self.start.take()
+        {
+            self.tasks.insert(Task::new(tid, tid, state));
+            // What starts processes here unblocks them all.
+            sys::set_signal_mask(tid, blocked)?;
             self.record.started();
         }
         Ok(())
@@ -309,7 +320,7 @@ impl Tracer {
         let caller = Caller::new(&self.tasks, task, self.settings);
 
         let decision = evaluate(&task.seccomp, data, Pass::Entry, LogMask::all(), Some(&caller));
-        if self.initial.is_none() {
+        if self.start.is_none() {
             self.record.call(task, data, decision.value);
         }
         self.record.events();
