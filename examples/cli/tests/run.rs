@@ -356,6 +356,11 @@ fn a_program_that_makes_the_calls_of_uprobes() {
 }
 
 #[test]
+fn a_program_that_polls_pidfds() {
+    same_program_on("pidfd", &["plan"]);
+}
+
+#[test]
 fn threads_that_nobody_tells_of() {
     same_program("exit_clone");
 }
