@@ -240,6 +240,52 @@ fn signals_to_the_command_reach_the_program() {
     assert_eq!(status.code(), Some(9));
 }
 
+/// Lines of `/proc/self/status` that tell what a program begins with.
+fn begins_with(status: &str) -> Vec<&str> {
+    let same = ["Umask", "Uid", "Gid", "Groups", "Threads", "NoNewPrivs", "Cpus_allowed", "Mems_allowed"];
+    let starts = |line: &str, names: &[&str]| names.iter().any(|name| line.starts_with(name));
+    status
+        .lines()
+        .filter(|line| starts(line, &same) || starts(line, &["SigP", "ShdP", "SigB", "SigC", "Cap"]))
+        .collect()
+}
+
+/// The signals that a program ignores, signal n in bit n - 1.
+fn ignored(status: &str) -> u64 {
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:\t")).expect("a mask");
+    u64::from_str_radix(mask, 16).expect("of signals")
+}
+
+/// Also signals that the C library keeps to itself, which posix_spawn(3) leaves ignored.
+#[test]
+fn signals_begin_as_without() {
+    const SIGPIPE: u64 = 1 << (libc::SIGPIPE - 1);
+    let dir = TempDir::new().unwrap();
+    let begins = compile(dir.path(), "begins", "-m64", &[]);
+    for action in ["default", "ignored"] {
+        for blocked in ["0", "5555555555555555", "ffffffffffffffff"] {
+            let begin = || {
+                let mut command = Command::new(&begins);
+                command.args([action, blocked]);
+                command
+            };
+            let without = ended(begin().args(["cat", "/proc/self/status"])).stdout;
+            let with = ended(begin().args([
+                env!("CARGO_BIN_EXE_seccomp-rbpf"),
+                "run",
+                "--",
+                "cat",
+                "/proc/self/status",
+            ]));
+            let with = with.stdout;
+            assert_eq!(begins_with(&with), begins_with(&without), "{action} {blocked}");
+            // Its default is stated.
+            assert_eq!(ignored(&with), ignored(&without) & !SIGPIPE, "{action} {blocked}");
+            assert_eq!(ignored(&without) & SIGPIPE != 0, action == "ignored");
+        }
+    }
+}
+
 #[test]
 fn the_program_does_not_outlive_the_command() {
     let dir = TempDir::new().unwrap();
@@ -268,11 +314,15 @@ fn the_program_does_not_outlive_the_command() {
 
 /// C programs that install filters themselves. They print what Linux answers; `run` has to answer the same.
 fn same_program(name: &str) {
+    same_program_on(name, &["plan", "jit", "interpreter", "native"]);
+}
+
+fn same_program_on(name: &str, engines: &[&str]) {
     let dir = TempDir::new().unwrap();
     for width in ["-m64", "-m32"] {
         let program = compile(dir.path(), name, width, &[]);
         let without = ended(&mut Command::new(&program));
-        for engine in ["jit", "interpreter", "native"] {
+        for engine in engines {
             let with = ended(run(["--engine", engine]).arg(&program));
             assert_eq!(
                 (&with.stdout, with.status),
@@ -297,6 +347,17 @@ fn a_program_with_tsync() {
 #[test]
 fn a_program_that_traps() {
     same_program("trap");
+}
+
+/// With a plan in front, as Linux has it: the calls get past filters by its cache.
+#[test]
+fn a_program_that_makes_the_calls_of_uprobes() {
+    same_program_on("uprobes", &["plan"]);
+}
+
+#[test]
+fn a_program_that_polls_pidfds() {
+    same_program_on("pidfd", &["plan"]);
 }
 
 #[test]

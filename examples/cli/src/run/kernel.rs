@@ -148,6 +148,10 @@ impl<'a> Kernel for Caller<'a> {
         self.settings.engine.kind
     }
 
+    fn exempts_uprobes(&self) -> bool {
+        true
+    }
+
     fn planned_entries(&self) -> &[Arch] {
         // Those of an x86-64 machine.
         if self.settings.engine.plan { &[Arch::X86_64, Arch::I386] } else { &[] }

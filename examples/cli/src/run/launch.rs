@@ -12,11 +12,13 @@ use std::time::Duration;
 
 use anyhow::{Context, bail, ensure};
 use clap::Args;
+use libc::c_int;
 use nix::sys::prctl;
 use nix::sys::ptrace::{self, Options};
 use nix::unistd::Pid;
 
 use super::proc::Status;
+use super::sys;
 
 /// The hidden subcommand.
 pub(crate) const LAUNCH: &str = "__launch";
@@ -30,6 +32,9 @@ const POLL: Duration = Duration::from_micros(200);
 /// The program and its arguments.
 #[derive(Args)]
 pub(crate) struct LaunchArgs {
+    /// The signals that it is to begin with ignored, signal n in bit n - 1.
+    #[arg(long)]
+    ignored: u64,
     #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
     command: Vec<OsString>,
 }
@@ -44,6 +49,7 @@ pub(crate) fn launch(args: &LaunchArgs) -> anyhow::Result<ExitCode> {
         ensure!(Pid::parent() == parent, "the command that wanted to trace this is gone");
         thread::sleep(POLL);
     }
+    keep_ignored(args.ignored)?;
     let error = Command::new(program).args(rest).exec();
     // Where nobody reads, the status is left.
     let _ = writeln!(io::stderr(), "seccomp-rbpf: {}: {error}", program.display());
@@ -51,13 +57,25 @@ pub(crate) fn launch(args: &LaunchArgs) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::from(if error.kind() == ErrorKind::NotFound { 127 } else { 126 }))
 }
 
-/// Starts the launcher for `command` and seizes it. All that descends from it is seized too, and dies with
+/// Of the signals that the C library keeps to itself, leaves those ignored that `ignored` has: its posix_spawn(3)
+/// ignores them all in what it starts.
+fn keep_ignored(ignored: u64) -> anyhow::Result<()> {
+    /// The first real-time signal, where these begin.
+    const FIRST: c_int = 32;
+    for signal in (FIRST..libc::SIGRTMIN()).filter(|signal| ignored & 1 << (signal - 1) == 0) {
+        sys::reset_signal(signal).context("cannot put a signal back to its default")?;
+    }
+    Ok(())
+}
+
+/// Starts the launcher for `command`, which begins with these signals ignored, and seizes it. All that descends from it is seized too, and dies with
 /// this process.
-pub(super) fn start(command: &[OsString]) -> anyhow::Result<Pid> {
+pub(super) fn start(command: &[OsString], ignored: u64) -> anyhow::Result<Pid> {
     ensure!(Status::of(Pid::this()).tgid().is_some(), "/proc is needed, and cannot be read");
     let this = std::env::current_exe().context("cannot find this program's own file")?;
-    let mut child =
-        Command::new(this).arg(LAUNCH).arg("--").args(command).spawn().context("cannot start a process")?;
+    let mut launcher = Command::new(this);
+    launcher.arg(LAUNCH).arg(format!("--ignored={ignored}")).arg("--").args(command);
+    let mut child = launcher.spawn().context("cannot start a process")?;
     let pid = Pid::from_raw(child.id().cast_signed());
     // Seized earlier, the launcher's own exec(2) would be taken for that of the program.
     while Status::of(pid).name() != READY.to_str().ok() {

@@ -40,9 +40,10 @@ use crate::setting::{self, Setting};
 use crate::{host, maps};
 use denied::{Denied, Initial};
 use kernel::{Caller, Settings};
+use proc::Status;
 use record::Record;
 use task::{Task, Tasks};
-use tracer::Tracer;
+use tracer::{Start, Tracer};
 
 /// Run a program under filters and enforce what they decide
 #[derive(Args)]
@@ -133,9 +134,11 @@ fn carry(
     settings: Settings,
     record: Record,
 ) -> anyhow::Result<(u8, Record)> {
-    let program = launch::start(command)?;
+    // As this process began: it will block others, and the C library has handlers of its own for its threads.
+    let begun = Status::of(Pid::this());
+    let program = launch::start(command, begun.ignored())?;
     signals::forward(program)?;
-    Tracer::new(program, initial, settings, record).run()
+    Tracer::new(program, Start { state: initial, blocked: begun.blocked() }, settings, record).run()
 }
 
 /// The state of a thread that has `filters`, the first the oldest.

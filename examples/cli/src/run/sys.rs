@@ -43,15 +43,37 @@ pub(super) enum Event {
 ///
 /// ECHILD if there is none left.
 pub(super) fn wait() -> nix::Result<(Pid, Event)> {
+    loop {
+        if let Some(stop) = wait_with(ANY, 0)? {
+            return Ok(stop);
+        }
+    }
+}
+
+/// Any thread, or this one, if it has stopped or ended already.
+///
+/// # Errors
+///
+/// ECHILD if there is none left.
+pub(super) fn wait_now(thread: Option<Pid>) -> nix::Result<Option<(Pid, Event)>> {
+    wait_with(thread.unwrap_or(ANY), libc::WNOHANG)
+}
+
+/// Every thread, to waitpid(2).
+const ANY: Pid = Pid::from_raw(-1);
+
+fn wait_with(thread: Pid, options: c_int) -> nix::Result<Option<(Pid, Event)>> {
     let mut status = 0;
     let pid = loop {
         // SAFETY: `status` is a valid place for an int for the whole call.
-        match Errno::result(unsafe { libc::waitpid(-1, &raw mut status, libc::__WALL) }) {
+        match Errno::result(unsafe {
+            libc::waitpid(thread.as_raw(), &raw mut status, libc::__WALL | options)
+        }) {
             Err(Errno::EINTR) => {}
             result => break result?,
         }
     };
-    Ok((Pid::from_raw(pid), event(status)))
+    Ok((pid != 0).then(|| (Pid::from_raw(pid), event(status))))
 }
 
 fn event(status: c_int) -> Event {
@@ -81,6 +103,19 @@ pub(super) fn resume(tid: Pid, signal: c_int) -> nix::Result<()> {
 pub(super) fn send(pid: Pid, signal: c_int) -> nix::Result<()> {
     // SAFETY: kill(2) takes two numbers and touches no memory of this process.
     Errno::result(unsafe { libc::kill(pid.as_raw(), signal) }).map(drop)
+}
+
+/// Puts a signal of this process back to its default action, also one that the C library keeps to itself.
+pub(super) fn reset_signal(signal: c_int) -> nix::Result<()> {
+    /// The kernel's `sigaction`: `SIG_DFL`, no flags, no restorer, an empty mask.
+    const DEFAULT: [u64; 4] = [0; 4];
+    let size = size_of::<u64>();
+    let action = DEFAULT.as_ptr();
+    let former = ptr::null_mut::<u64>();
+    // SAFETY: rt_sigaction(2) reads a `sigaction` at `action`, which is one, and writes nothing to a null pointer. No
+    // handler is put in place that could not run.
+    let result = unsafe { libc::syscall(libc::SYS_rt_sigaction, signal, action, former, size) };
+    Errno::result(result).map(drop)
 }
 
 /// Leaves a thread in its group stop, but lets SIGCONT end that.
@@ -149,10 +184,16 @@ pub(super) enum Call {
 }
 
 /// The call that a thread in a system call stop is at.
+///
+/// # Errors
+///
+/// ESRCH if the thread that was there is gone. Another one's exec(2) may have taken its id since.
 pub(super) fn call(tid: Pid) -> nix::Result<Call> {
     let info = ptrace::syscall_info(tid)?;
-    if info.op != libc::PTRACE_SYSCALL_INFO_ENTRY {
-        return Ok(Call::Exit);
+    match info.op {
+        libc::PTRACE_SYSCALL_INFO_ENTRY => {}
+        libc::PTRACE_SYSCALL_INFO_EXIT => return Ok(Call::Exit),
+        _ => return Err(Errno::ESRCH),
     }
     // SAFETY: `op` says that the kernel filled this member.
     let entry = unsafe { info.u.entry };

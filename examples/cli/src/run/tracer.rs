@@ -30,6 +30,8 @@ const PR_GET_NO_NEW_PRIVS: u32 = 39;
 /// Carries a program and all that descends from it.
 pub(super) struct Tracer {
     tasks: Tasks,
+    /// Stops that are to be served, of each thread the last.
+    stops: VecDeque<(Pid, Event)>,
     /// Stops of threads whose parent has not told of them yet.
     unborn: HashMap<Pid, Event>,
     /// Threads that ended in a call that may have made another, which they cannot tell of any more.
@@ -42,29 +44,40 @@ pub(super) struct Tracer {
     /// Processes that are being killed, with the thread that does it. The other threads are not resumed.
     dying: HashMap<Pid, Pid>,
     program: Pid,
+    /// How it ended, as a shell says it.
+    status: u8,
     /// What the program's first image starts with, until it does.
-    initial: Option<ThreadState>,
+    start: Option<Start>,
     settings: Settings,
     record: Record,
+}
+
+/// What a program's first image starts with.
+pub(super) struct Start {
+    pub(super) state: ThreadState,
+    /// The signals that are blocked, signal n in bit n - 1.
+    pub(super) blocked: u64,
 }
 
 /// The most threads in `bereaved`. Most have made no other; the newest count.
 const MAX_BEREAVED: usize = 64;
 
 impl Tracer {
-    /// For the seized launcher `program`, whose program will start with the state `initial`.
-    pub(super) fn new(program: Pid, initial: ThreadState, settings: Settings, record: Record) -> Self {
+    /// For the seized launcher `program`, whose program will start with `start`.
+    pub(super) fn new(program: Pid, start: Start, settings: Settings, record: Record) -> Self {
         let mut tasks = Tasks::default();
         tasks.insert(Task::new(program, program, ThreadState::new()));
         Self {
             tasks,
+            stops: VecDeque::new(),
             unborn: HashMap::new(),
             bereaved: VecDeque::new(),
             waiting: Vec::new(),
             syncing: HashMap::new(),
             dying: HashMap::new(),
             program,
-            initial: Some(initial),
+            status: 0,
+            start: Some(start),
             settings,
             record,
         }
@@ -72,24 +85,54 @@ impl Tracer {
 
     /// Serves stops until no thread is left. The result is the program's exit status as a shell gives it.
     pub(super) fn run(mut self) -> anyhow::Result<(u8, Record)> {
-        let mut status = 0;
         while !self.tasks.is_empty() || !self.unborn.is_empty() {
-            let (tid, event) = match sys::wait() {
+            let (tid, event) = match self.next_stop() {
                 Ok(stop) => stop,
                 Err(Errno::ECHILD) => break,
                 Err(error) => return Err(error.into()),
             };
-            if let (Event::Ended(code), true) = (event, tid == self.program) {
-                status = code;
-            }
             if_alive(self.serve(tid, event))?;
             self.adopt()?;
             self.retry()?;
         }
-        Ok((status, self.record))
+        Ok((self.status, self.record))
+    }
+
+    fn next_stop(&mut self) -> nix::Result<(Pid, Event)> {
+        while let Some((tid, event)) = self.stops.pop_front() {
+            match sys::wait_now(Some(tid)) {
+                Ok(newer) => return Ok(newer.unwrap_or((tid, event))),
+                // Its id went with an exec(2).
+                Err(Errno::ECHILD) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        sys::wait()
+    }
+
+    /// Serves the ends of all threads that have ended. Until then the host does not let their parents find them,
+    /// whatever a pidfd has told these already. Other stops are kept for later.
+    fn serve_ended(&mut self) -> nix::Result<()> {
+        loop {
+            let (tid, event) = match sys::wait_now(None) {
+                Ok(Some(stop)) => stop,
+                Ok(None) | Err(Errno::ECHILD) => return Ok(()),
+                Err(error) => return Err(error),
+            };
+            // It was killed in the stop that is kept.
+            self.stops.retain(|(stopped, _)| *stopped != tid);
+            if matches!(event, Event::Ended(_)) {
+                if_alive(self.serve(tid, event))?;
+            } else {
+                self.stops.push_back((tid, event));
+            }
+        }
     }
 
     fn serve(&mut self, tid: Pid, event: Event) -> nix::Result<()> {
+        if let (Event::Ended(code), true) = (event, tid == self.program) {
+            self.status = code;
+        }
         let Some(task) = self.tasks.get(tid) else {
             if event == Event::Ptrace(libc::PTRACE_EVENT_EXIT) {
                 // Who made it may be waiting for its end, and so never tell of it.
@@ -187,8 +230,12 @@ impl Tracer {
     fn executed(&mut self, tid: Pid) -> nix::Result<()> {
         let former = Pid::from_raw(ptrace::getevent(tid)? as i32);
         self.tasks.executed(former, tid);
-        if let (true, Some(initial)) = (tid == self.program, self.initial.take()) {
-            self.tasks.insert(Task::new(tid, tid, initial));
+        if tid == self.program
+            && let Some(Start { state, blocked }) = self.start.take()
+        {
+            self.tasks.insert(Task::new(tid, tid, state));
+            // What starts processes here unblocks them all.
+            sys::set_signal_mask(tid, blocked)?;
             self.record.started();
         }
         Ok(())
@@ -305,11 +352,18 @@ impl Tracer {
             self.waiting.push(tid);
             return Ok(());
         }
+        if matches!(Served::of(entry, data.nr), Some(Served::Wait)) {
+            self.serve_ended()?;
+            if self.stops.iter().any(|(stopped, _)| *stopped == tid) {
+                // It was killed here.
+                return Ok(());
+            }
+        }
         let Some(task) = self.tasks.get(tid) else { return Ok(()) };
         let caller = Caller::new(&self.tasks, task, self.settings);
 
         let decision = evaluate(&task.seccomp, data, Pass::Entry, LogMask::all(), Some(&caller));
-        if self.initial.is_none() {
+        if self.start.is_none() {
             self.record.call(task, data, decision.value);
         }
         self.record.events();
@@ -454,6 +508,8 @@ enum Served {
     Clone,
     Clone3,
     Ioctl,
+    /// wait4(2), waitid(2) and waitpid(2).
+    Wait,
 }
 
 impl Served {
@@ -467,6 +523,7 @@ impl Served {
                 x86::Sysno::clone => Some(Self::Clone),
                 x86::Sysno::clone3 => Some(Self::Clone3),
                 x86::Sysno::ioctl => Some(Self::Ioctl),
+                x86::Sysno::wait4 | x86::Sysno::waitid | x86::Sysno::waitpid => Some(Self::Wait),
                 _ => None,
             },
             _ => match x86_64::Sysno::new(nr & !(seccomp_kernel::X32_SYSCALL_BIT as usize))? {
@@ -476,6 +533,7 @@ impl Served {
                 x86_64::Sysno::clone => Some(Self::Clone),
                 x86_64::Sysno::clone3 => Some(Self::Clone3),
                 x86_64::Sysno::ioctl => Some(Self::Ioctl),
+                x86_64::Sysno::wait4 | x86_64::Sysno::waitid => Some(Self::Wait),
                 _ => None,
             },
         }
