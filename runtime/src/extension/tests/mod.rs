@@ -10,6 +10,7 @@ mod maps;
 mod parity;
 mod plan;
 
+use std::boxed::Box;
 use std::vec;
 use std::vec::Vec;
 
