@@ -11,6 +11,7 @@ use anyhow::{bail, ensure};
 use cbpf_translator::Checked;
 use cbpf_translator::seccomp::AUDIT_ARCH_NAMES;
 use seccomp_kernel::Arch;
+use seccomp_rbpf::names;
 use seccomp_rbpf::symbolic::{Difference, Differences, Exprs, Field, Set, Term, Work, diff};
 use seccomp_runtime::{EngineKind, SeccompData};
 use serde_json::{Value, json};
@@ -19,7 +20,7 @@ use crate::engine::Engine;
 use crate::filter::{self, Filter, Name};
 use crate::profile_args::ProfileArgs;
 
-use crate::{arch, json, output, progress, style, table};
+use crate::{arch, json, output, progress, style};
 
 /// Show on which calls two filters decide otherwise
 ///
@@ -268,7 +269,7 @@ fn arch_name(value: u64) -> String {
 
 /// The names of numbers that have some.
 fn names(arch: Option<Arch>, numbers: &Set) -> Vec<&'static str> {
-    let named = arch.into_iter().flat_map(table::named);
+    let named = arch.into_iter().flat_map(names::named);
     named.filter(|(nr, _)| numbers.contains(nr.cast_unsigned().into())).map(|(_, name)| name).collect()
 }
 
