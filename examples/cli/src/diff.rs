@@ -1,6 +1,7 @@
 //! `diff`: where two filters decide otherwise.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::fmt;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -10,7 +11,8 @@ use std::time::Duration;
 use anyhow::{bail, ensure};
 use cbpf_translator::Checked;
 use cbpf_translator::seccomp::AUDIT_ARCH_NAMES;
-use seccomp_kernel::Arch;
+use seccomp_kernel::{Arch, X32_SYSCALL_BIT};
+use seccomp_rbpf::names;
 use seccomp_rbpf::symbolic::{Difference, Differences, Exprs, Field, Set, Term, Work, diff};
 use seccomp_runtime::{EngineKind, SeccompData};
 use serde_json::{Value, json};
@@ -19,7 +21,7 @@ use crate::engine::Engine;
 use crate::filter::{self, Filter, Name};
 use crate::profile_args::ProfileArgs;
 
-use crate::{arch, json, output, progress, style, table};
+use crate::{arch, json, output, progress, style};
 
 /// Show on which calls two filters decide otherwise
 ///
@@ -77,14 +79,14 @@ pub fn run(args: &DiffArgs) -> anyhow::Result<ExitCode> {
         ),
     });
     let programs = [a?, b?];
-    let compare = || {
+    let compare = || -> anyhow::Result<_> {
         let mut differences = diff(&programs[0], &programs[1], &mut Work::new(WORK));
         let left = args.decide(&mut differences, &programs);
-        (differences, left)
+        let undecided = differences.undecided;
+        Ok((Row::all(differences, &programs, args.arch)?, undecided, left))
     };
-    let (differences, left) = progress::during("comparing all paths", compare);
-    let rows = Row::all(&differences, &programs)?;
-    let (equal, status) = match (rows.is_empty(), differences.undecided) {
+    let (rows, undecided, left) = progress::during("comparing all paths", compare)?;
+    let (equal, status) = match (rows.is_empty(), undecided) {
         (true, false) => (Some(true), 0),
         (true, true) => (None, UNDECIDED),
         (false, _) => (Some(false), DIFFERENT),
@@ -93,7 +95,7 @@ pub fn run(args: &DiffArgs) -> anyhow::Result<ExitCode> {
         let rows: Vec<_> = rows.iter().map(Row::json).collect();
         let all = json!({
             "equal": equal,
-            "complete": !differences.undecided,
+            "complete": !undecided,
             "undecided": left,
             "differences": rows,
         });
@@ -138,23 +140,26 @@ impl DiffArgs {
 
 /// Calls that get the same two values for the same reason.
 struct Row {
-    arch: String,
-    /// The lowest and the highest number of each interval.
-    numbers: Set,
-    known: Option<Arch>,
-    condition: String,
+    said: Said,
     values: [u32; 2],
     witness: SeccompData,
 }
 
 impl Row {
-    /// All differences, alike ones together. Each call that shows one is first decided by both programs.
-    fn all(differences: &Differences, programs: &[Checked; 2]) -> anyhow::Result<Vec<Self>> {
-        let native = Engine { kind: EngineKind::Native, plan: false };
-        let [a, b] = programs.each_ref().map(|program| native.load(program.clone()));
+    /// All differences, alike ones together, those of `native` first. Each call that shows one is first decided by both
+    /// programs.
+    fn all(differences: Differences, programs: &[Checked; 2], native: Arch) -> anyhow::Result<Vec<Self>> {
+        let engine = Engine { kind: EngineKind::Native, plan: false };
+        let [a, b] = programs.each_ref().map(|program| engine.load(program.clone()));
         let (a, b) = (a?, b?);
+        let Differences { mut exprs, found, .. } = differences;
+        let mut work = Work::new(WORK);
         let mut rows: BTreeMap<_, Self> = BTreeMap::new();
-        for difference in &differences.found {
+        let mut split = Vec::with_capacity(found.len());
+        for difference in &found {
+            split.extend(entries(&mut exprs, difference, native, &mut work));
+        }
+        for difference in split {
             let witness = difference.witness;
             let values = [a.run(&witness), b.run(&witness)];
             let claimed = difference
@@ -167,31 +172,51 @@ impl Row {
                 "the call {} does not show a difference",
                 Line(&witness)
             );
-            let Said { arch, known, numbers, condition } = Said::of(&differences.exprs, difference);
-            let key = (arch.clone(), values, condition.clone());
-            rows.entry(key).and_modify(|row| row.numbers = row.numbers.or(&numbers)).or_insert(Self {
-                arch,
-                numbers,
-                known,
-                condition,
-                values,
-                witness,
-            });
+            let said = Said::of(&exprs, &difference, &mut work);
+            let is_native = said.entry == Some(native);
+            let foreign = witness.arch != native.audit_arch();
+            let key = (
+                (!is_native, foreign),
+                (said.arch.clone(), said.entry.map(Arch::name)),
+                (values, said.computed, said.condition.clone(), said.complete),
+            );
+            match rows.entry(key) {
+                Entry::Occupied(mut row) => row.get_mut().join(said, witness),
+                Entry::Vacant(row) => drop(row.insert(Self { said, values, witness })),
+            }
         }
         Ok(rows.into_values().collect())
     }
 
+    /// Takes numbers to its own of which the same is said. The lowest that is shown stands for all.
+    fn join(&mut self, other: Said, witness: SeccompData) {
+        let said = &mut self.said;
+        said.numbers = said.numbers.or(&other.numbers);
+        said.names = names(said.entry, &said.numbers);
+        if witness.nr.cast_unsigned() < self.witness.nr.cast_unsigned() {
+            self.witness = witness;
+        }
+    }
+
     fn json(&self) -> Value {
-        let Self { arch, numbers, known, condition, values: [a, b], witness } = self;
+        let Self { said, values: [a, b], witness } = self;
+        let Said { arch, entry, numbers, complete, names, condition, computed } = said;
+        let value = |value: u32, computed: bool| {
+            let mut json = json::value(value);
+            json["computed"] = computed.into();
+            json
+        };
         let ranges: Vec<_> = numbers.ranges().iter().map(|(first, last)| [first, last]).collect();
         let args = witness.args.map(|arg| format!("{arg:#x}"));
         json!({
             "arch": arch,
+            "entry": entry.map(Arch::name),
             "numbers": ranges,
-            "names": names(*known, numbers),
+            "complete": complete,
+            "names": names,
             "condition": condition,
-            "a": json::value(*a),
-            "b": json::value(*b),
+            "a": value(*a, computed[0]),
+            "b": value(*b, computed[1]),
             "witness": {
                 "nr": witness.nr,
                 "arch": format!("{:#010x}", witness.arch),
@@ -203,59 +228,91 @@ impl Row {
     }
 }
 
+/// The offsets of the two words in `seccomp_data`.
+const NR: u32 = 0;
+const ARCH: u32 = 4;
+
+/// Every number, and every architecture.
+fn every() -> Set {
+    Set::range(0, u32::MAX.into())
+}
+
+/// Numbers that calls have, with room for those to come. These are listed of sets that are no few intervals.
+fn likely() -> Set {
+    const ROOM: u64 = 0xfff;
+    let bases = [0, X32_SYSCALL_BIT.cast_unsigned().into(), 0xf_0000];
+    Set::union(bases.map(|base| (base, base + ROOM)).into())
+}
+
+/// A difference by the entries that its calls come by, as far as they are told apart: x32's have the architecture of
+/// x86-64. Each is shown by a call of `native`, if there is one.
+fn entries(exprs: &mut Exprs, difference: &Difference, native: Arch, work: &mut Work) -> Vec<Difference> {
+    let architecture = Set::of(native.audit_arch().into());
+    let native = difference.narrowed(exprs, ARCH, &architecture, work);
+    let difference = match native {
+        Ok(Some(native)) => Difference { witness: native.witness, ..difference.clone() },
+        _ => difference.clone(),
+    };
+    let arches = difference.facts.as_ref().and_then(|facts| facts.values(exprs, ARCH, &every(), work));
+    if arches.and_then(|arches| arches.single()) != Some(Arch::X86_64.audit_arch().into()) {
+        return vec![difference];
+    }
+    let x32 = Set::range(X32_SYSCALL_BIT.cast_unsigned().into(), i32::MAX.cast_unsigned().into());
+    let parts = [x32.not(u32::MAX.into()), x32];
+    let parts = parts.map(|numbers| difference.narrowed(exprs, NR, &numbers, work));
+    match parts {
+        [Ok(x86_64), Ok(x32)] => [x86_64, x32].into_iter().flatten().collect(),
+        _ => vec![difference],
+    }
+}
+
 /// What is said of the calls of a difference.
 struct Said {
     arch: String,
-    known: Option<Arch>,
+    /// The entry, of calls of one architecture.
+    entry: Option<Arch>,
     numbers: Set,
+    /// Whether there are no others.
+    complete: bool,
+    /// The names of those that have one at the entry.
+    names: Vec<&'static str>,
     condition: String,
+    /// Which of the two values are computed of the call, and are those of the one that is shown.
+    computed: [bool; 2],
 }
 
 impl Said {
-    fn of(exprs: &Exprs, difference: &Difference) -> Self {
-        let witness = &difference.witness;
-        let every = Set::range(0, u32::MAX.into());
-        let term = difference.facts.as_ref().and_then(|facts| Term::of(exprs, facts));
-        let Some(term) = term else {
-            return Self {
-                arch: arch_name(witness.arch.into()),
-                known: Arch::of_call(witness.arch, witness.nr),
-                numbers: Set::of(witness.nr.cast_unsigned().into()),
-                condition: "depends on arguments".into(),
-            };
+    fn of(exprs: &Exprs, difference: &Difference, work: &mut Work) -> Self {
+        let Difference { facts, witness, .. } = difference;
+        let values = |word, within: &Set, work: &mut Work| {
+            facts.as_ref().and_then(|facts| facts.values(exprs, word, within, work))
         };
-        let plain = |wanted: Field| {
-            let mut of_field = term.atoms().filter(move |(field, ..)| *field == wanted);
-            match (of_field.next(), of_field.next()) {
-                (None, _) => Some(every.clone()),
-                (Some((_, mask, ranges)), None) if mask == u64::from(u32::MAX) => Some(
-                    ranges
-                        .iter()
-                        .fold(Set::range(1, 0), |set, (first, last)| set.or(&Set::range(*first, *last))),
-                ),
-                _ => None,
-            }
-        };
-        let (arches, numbers) = (plain(Field::Arch), plain(Field::Nr));
-        let mut rest = term.clone();
+        let arches = values(ARCH, &every(), work);
+        // What holds of a number at one architecture need not hold at another.
+        let apart = facts.as_ref().is_some_and(|facts| !facts.connect(exprs, NR, ARCH));
+        let all = values(NR, &every(), work).filter(|_| apart);
+        let complete = all.is_some();
+        let numbers = all.or_else(|| values(NR, &likely(), work).filter(|_| apart));
+        let numbers = numbers.unwrap_or_else(|| Set::of(witness.nr.cast_unsigned().into()));
+        let term = facts.as_ref().and_then(|facts| Term::of(exprs, facts, work)).map(|term| {
+            let term = if arches.is_some() { term.without(Field::Arch) } else { term };
+            if complete { term.without(Field::Nr) } else { term }
+        });
         let single = arches.as_ref().and_then(Set::single);
-        let arch = match (&arches, single) {
-            (_, Some(value)) => arch_name(value),
-            (Some(set), None) if *set == every => "every architecture".into(),
-            (Some(_), None) => "other architectures".into(),
-            (None, None) => "architectures".into(),
-        };
-        if arches.is_some() {
-            rest = rest.without(Field::Arch);
-        }
-        if numbers.is_some() {
-            rest = rest.without(Field::Nr);
-        }
+        let entry = single.and_then(|_| Arch::of_call(witness.arch, witness.nr));
         Self {
-            arch,
-            known: single.and_then(|_| Arch::of_call(witness.arch, witness.nr)),
-            numbers: numbers.unwrap_or(every),
-            condition: rest.to_string(),
+            arch: match (arches, single) {
+                (_, Some(value)) => arch_name(value),
+                (Some(set), None) if set == every() => "every architecture".into(),
+                (Some(_), None) => "other architectures".into(),
+                (None, None) => "architectures".into(),
+            },
+            entry,
+            names: names(entry, &numbers),
+            numbers,
+            complete,
+            condition: term.map_or_else(|| "depends on arguments".into(), |term| term.to_string()),
+            computed: difference.values.map(|value| value.is_none()),
         }
     }
 }
@@ -268,7 +325,7 @@ fn arch_name(value: u64) -> String {
 
 /// The names of numbers that have some.
 fn names(arch: Option<Arch>, numbers: &Set) -> Vec<&'static str> {
-    let named = arch.into_iter().flat_map(table::named);
+    let named = arch.into_iter().flat_map(names::named);
     named.filter(|(nr, _)| numbers.contains(nr.cast_unsigned().into())).map(|(_, name)| name).collect()
 }
 
@@ -293,18 +350,22 @@ impl fmt::Display for Text<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let [first, second] = self.names;
         for row in self.rows {
-            let Row { arch, numbers, known, condition, values: [a, b], witness } = row;
-            write!(f, "{arch}: {first} {}, {second} {}", style::words(*a), style::words(*b))?;
+            let Row { said, values: [a, b], witness } = row;
+            let Said { arch, entry, numbers, complete, names, condition, computed } = said;
+            let entry = if *entry == Some(Arch::X32) { " (x32)" } else { "" };
+            let how = computed.map(|computed| if computed { " computed of the call" } else { "" });
+            write!(f, "{arch}{entry}: {first} {}{}, ", style::words(*a), how[0])?;
+            write!(f, "{second} {}{}", style::words(*b), how[1])?;
             if condition != "always" {
                 write!(f, ", where {condition}")?;
             }
             let ranges = numbers.ranges().iter().map(|(first, last)| {
                 if first == last { first.to_string() } else { format!("{first}-{last}") }
             });
-            write!(f, "\n  numbers {}", Beginning { words: &ranges.collect::<Vec<_>>(), between: ", " })?;
-            let names = names(*known, numbers);
+            let which = if *complete { "numbers" } else { "among others numbers" };
+            write!(f, "\n  {which} {}", Beginning { words: &ranges.collect::<Vec<_>>(), between: ", " })?;
             if !names.is_empty() {
-                write!(f, "\n  {}", Beginning { words: &names, between: " " })?;
+                write!(f, "\n  {}", Beginning { words: names, between: " " })?;
             }
             writeln!(f, "\n  shown by {}", Line(witness))?;
         }

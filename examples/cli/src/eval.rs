@@ -8,6 +8,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, anyhow};
 use seccomp_kernel::{Action, Arch};
+use seccomp_rbpf::names::Meant;
 use seccomp_runtime::{EngineKind, SeccompData};
 use serde_json::json;
 
@@ -127,9 +128,10 @@ pub fn run(args: &EvalArgs) -> anyhow::Result<ExitCode> {
 /// The number of a system call that is given by number or name.
 pub fn syscall(text: &str, arch: Arch) -> anyhow::Result<i32> {
     match number::syscall(text) {
-        Err(NumberError::Malformed) => arch
-            .syscall_number(text)
-            .ok_or_else(|| anyhow!("--nr {text:?}: neither a number nor a system call of {}", arch.name())),
+        Err(NumberError::Malformed) => arch.syscall_number(text).ok_or_else(|| {
+            let meant = Meant::call(text, arch);
+            anyhow!("--nr {text:?}: neither a number nor a system call of {}{meant}", arch.name())
+        }),
         nr => nr.with_context(|| format!("--nr {text}")),
     }
 }

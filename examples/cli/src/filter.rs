@@ -7,8 +7,11 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use anyhow::{Context, anyhow, bail, ensure};
+use cbpf_translator::asm::AsmErrorKind;
+use cbpf_translator::seccomp::{AUDIT_ARCH_NAMES, RET_NAMES};
 use cbpf_translator::{Checked, SockFilter, asm, check};
 use seccomp_kernel::Arch;
+use seccomp_rbpf::names::{Meant, named};
 use seccomp_rbpf::profile::Meaning;
 
 use crate::extension::{self, Extension, Unverified};
@@ -188,7 +191,17 @@ fn is_binary(c: char) -> bool {
 fn assemble(source: &str, arch: Arch) -> anyhow::Result<Vec<SockFilter>> {
     let number = |name: &str| arch.syscall_number(name).map(i32::cast_unsigned);
     // The error borrows from the source.
-    asm::assemble(source, &number).map_err(|error| anyhow!("{error}"))
+    asm::assemble(source, &number).map_err(|error| match error.kind {
+        AsmErrorKind::UnknownName(name) => anyhow!("{error}{}", meant(name, arch)),
+        _ => anyhow!("{error}"),
+    })
+}
+
+/// What a name in assembler text is likely meant to be.
+fn meant(name: &str, arch: Arch) -> Meant<'static> {
+    let calls = named(arch).map(|(_, name)| name);
+    let values = RET_NAMES.iter().chain(&AUDIT_ARCH_NAMES).map(|(name, _)| *name);
+    Meant::of(name.strip_prefix("__NR_").unwrap_or(name), calls.chain(values))
 }
 
 fn raw(bytes: &[u8]) -> anyhow::Result<Vec<SockFilter>> {

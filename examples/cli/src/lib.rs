@@ -26,6 +26,7 @@
 pub mod cases;
 pub mod exec_memory;
 pub mod flow;
+pub mod names;
 pub mod object;
 pub mod policy;
 pub mod profile;

@@ -7,6 +7,7 @@ use std::path::Path;
 use anyhow::{Context, bail};
 use cbpf_translator::SockFilter;
 use seccomp_kernel::Arch;
+use seccomp_rbpf::names::Meant;
 use seccomp_rbpf::profile::{Kernel, Machine, Meaning, Profile};
 
 use crate::filter::Name;
@@ -138,7 +139,9 @@ fn caps(text: &str) -> Result<Caps, NoCapability> {
             .map(|name| {
                 let bare = name.get(..PREFIX.len()).filter(|start| start.eq_ignore_ascii_case(PREFIX));
                 let bare = bare.map_or(name, |start| &name[start.len()..]);
-                all().find(|cap| cap.eq_ignore_ascii_case(bare)).ok_or_else(|| NoCapability(name.into()))
+                all()
+                    .find(|cap| cap.eq_ignore_ascii_case(bare))
+                    .ok_or_else(|| NoCapability { text: name.into(), meant: Meant::of(bare, CAPS) })
             })
             .collect::<Result<_, _>>()?,
     };
@@ -147,11 +150,14 @@ fn caps(text: &str) -> Result<Caps, NoCapability> {
 
 /// What is no capability's name.
 #[derive(Debug)]
-struct NoCapability(String);
+struct NoCapability {
+    text: String,
+    meant: Meant<'static>,
+}
 
 impl fmt::Display for NoCapability {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:?} is no capability", self.0)
+        write!(f, "{:?} is no capability{}", self.text, self.meant)
     }
 }
 

@@ -10,6 +10,7 @@ use std::process::ExitCode;
 
 use anyhow::ensure;
 use seccomp_kernel::Arch;
+use seccomp_rbpf::names::named;
 use seccomp_rbpf::symbolic::{Condition, Decision, Work};
 use serde_json::{Value, json};
 
@@ -19,7 +20,7 @@ use crate::return_value::ReturnValue;
 use crate::wrap::wrapped;
 use crate::{arch, json, output, progress, report, style};
 use page::Page;
-pub use stack::{Stack, named};
+pub use stack::Stack;
 
 /// Show what filters decide about each system call, and on which arguments that depends
 ///

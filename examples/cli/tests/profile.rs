@@ -153,7 +153,10 @@ fn errors_name_file_and_place() {
         &arg("{\"index\": 0, \"value\": 18446744073709551616, \"op\": \"SCMP_CMP_EQ\"}"),
         "invalid type: floating point `1.8446744073709552e+19`, expected u64 at line 2",
     );
-    rules(&arg("{\"index\": 0, \"value\": 0, \"op\": \"SCMP_CMP_XX\"}"), "unknown variant `SCMP_CMP_XX`");
+    rules(
+        &arg("{\"index\": 0, \"value\": 0, \"op\": \"SCMP_CMP_XX\"}"),
+        "\"SCMP_CMP_XX\" is no comparison; there are SCMP_CMP_NE, ",
+    );
     rules(
         "{\"names\": [\"read\"], \"names\": [\"write\"], \"action\": \"SCMP_ACT_ALLOW\"}",
         "duplicate field `names` at line 2",
@@ -183,7 +186,7 @@ fn what_is_odd_is_told_and_strict_fails_of_it() {
         text(&output.stderr),
         format!(
             "seccomp-rbpf: warning: {name}: syscalls[0].arg: not a key of profiles, ignored\n\
-             seccomp-rbpf: warning: {name}: syscalls[0]: no system call is called \"raed\", ignored\n"
+             seccomp-rbpf: warning: {name}: syscalls[0]: no system call is called \"raed\", ignored, did you mean \"read\"?\n"
         )
     );
     fails(command().arg("check").arg(&path).arg("--strict"), 2, "syscalls[0].arg: not a key of profiles");
@@ -217,4 +220,78 @@ fn many_rules_fit_or_are_said_not_to() {
     let names = vec!["\"read\""; 40000].join(",");
     let path = profile(&folder, &format!("{{\"names\": [{names}], \"action\": \"SCMP_ACT_ALLOW\"}}"));
     fails(command().arg("check").arg(path), 2, "syscalls[0]: more than 32768 rules");
+}
+
+/// A name that is nearly another's.
+#[test]
+fn names_that_are_likely_meant_are_told() {
+    let folder = TempDir::new().unwrap();
+    let allow = file(&folder, "allow.asm", "ret #SECCOMP_RET_ALLOW\n");
+    let meant = |command: &mut Command, name: &str| {
+        let output = command.assert().get_output().clone();
+        let told = text(&output.stderr);
+        assert!(told.contains(name) && told.lines().count() == 1, "{told:?} does not have {name:?}");
+    };
+    let mkdir = ", did you mean \"mkdir\"?\n";
+    meant(command().arg("eval").arg(&allow).args(["--nr", "mkdirr"]), mkdir);
+    meant(command().arg("explain").arg(&allow).args(["--nr", "mkdirr"]), mkdir);
+    meant(command().arg("explain").arg(&allow).arg("mkdirr(0, 0)"), mkdir);
+    meant(command().arg("eval").arg(&allow).args(["--nr", "mkdir", "--arch", "aarch64"]), "\"mkdirat\"?\n");
+    meant(command().arg("explain").arg(&allow).arg("open(0, O_RDONYL)"), ", did you mean \"O_RDONLY\"?\n");
+    for (name, likely) in [
+        ("mkdirr", "mkdir"),
+        ("__NR_mkdirr", "mkdir"),
+        ("AUDIT_ARCH_X8664", "AUDIT_ARCH_X86_64"),
+        ("SECCOMP_RET_ALOW", "SECCOMP_RET_ALLOW"),
+    ] {
+        let path = file(&folder, "filter.asm", format!("ld #{name}\nret #0\n"));
+        meant(
+            command().arg("check").arg(path),
+            &format!("unknown name {name:?}, did you mean {likely:?}?\n"),
+        );
+    }
+    let rule = |rule: &str| format!("{{\"defaultAction\": \"SCMP_ACT_ALLOW\", \"syscalls\": [{rule}]}}");
+    for (json, words) in [
+        (
+            rule("{\"names\": [\"mkdirr\"], \"action\": \"SCMP_ACT_KILL\"}"),
+            "\"mkdirr\", ignored, did you mean \"mkdir\"?",
+        ),
+        (
+            rule("{\"names\": [\"mkdir\"], \"action\": \"SCMP_ACT_KIL\"}"),
+            "\"SCMP_ACT_KIL\" is no action, did you mean \"SCMP_ACT_KILL\"?",
+        ),
+        (rule("{\"names\": [\"mkdir\"], \"action\": \"errno\"}"), "did you mean \"SCMP_ACT_ERRNO\"?"),
+        (
+            rule("{\"names\": [\"mkdir\"], \"action\": \"SCMP_ACT_ERRNO\", \"errno\": \"EPREM\"}"),
+            "\"EPREM\" is no errno, did you mean \"EPERM\"?",
+        ),
+        (
+            rule(
+                "{\"names\": [\"mkdir\"], \"action\": \"SCMP_ACT_KILL\", \"args\": [{\"index\": 0, \"value\": 0, \"op\": \"SCMP_CMP_EG\"}]}",
+            ),
+            "\"SCMP_CMP_EG\" is no comparison, did you mean \"SCMP_CMP_",
+        ),
+        (
+            "{\"defaultAction\": \"SCMP_ACT_ALLOW\", \"architectures\": [\"SCMP_ARCH_X8664\"]}".into(),
+            "architectures[0]: \"SCMP_ARCH_X8664\" is no architecture, did you mean \"SCMP_ARCH_X86_64\"?",
+        ),
+        (
+            "{\"defaultAction\": \"SCMP_ACT_ALLOW\", \"flags\": [\"SECCOMP_FILTER_FLAG_LGO\"]}".into(),
+            "flags: \"SECCOMP_FILTER_FLAG_LGO\" is no flag, did you mean \"SECCOMP_FILTER_FLAG_LOG\"?",
+        ),
+    ] {
+        let path = file(&folder, "profile.json", json);
+        meant(command().arg("check").arg(path).arg("--strict"), words);
+    }
+    meant(command().arg("check").arg(&allow).args(["--caps", "SYS_ADMIM"]), "did you mean \"SYS_ADMIN\"?\n");
+    meant(command().arg("check").arg(&allow).args(["--arch", "x86-64"]), "'x86_64'\n");
+    // Where none is near, all are told that are few.
+    let path = file(&folder, "profile.json", rule("{\"names\": [\"mkdir\"], \"action\": \"?\"}"));
+    fails(
+        command().arg("check").arg(path),
+        2,
+        "\"?\" is no action; there are SCMP_ACT_KILL, SCMP_ACT_KILL_THREAD, ",
+    );
+    let output = command().arg("eval").arg(&allow).args(["--nr", "frobnicate"]).assert().get_output().clone();
+    assert!(!text(&output.stderr).contains("did you mean"), "{}", text(&output.stderr));
 }

@@ -493,6 +493,9 @@ const CONDITIONS: &[(&str, &str)] = &[
         "ERRNO(1 EPERM) arg0 & 0xffffffff000000ff == 0x500000007",
     ),
     ("ld [16]\njlt #3, yes, no\n", "ALLOW arg0 & 0xffffffff >= 3"),
+    ("ld [16]\nsub #5\njge #3, no, yes\n", "ALLOW arg0 & 0xffffffff not in {5-7}"),
+    ("ld [16]\nrsh #4\njeq #3, yes, no\n", "ALLOW arg0 & 0xffffffff not in {0x30-0x3f}"),
+    ("ld [16]\nadd #1\nand #0xfffffffe\njeq #8, yes, no\n", "ALLOW arg0 & 0xffffffff not in {7-8}"),
 ];
 /// The table's JSON, read and evaluated, gives what `eval` gives.
 #[test]

@@ -193,7 +193,7 @@ impl Merger {
         let mut open = vec![(head, Facts::default())];
         while let Some((index, facts)) = open.pop() {
             if !members.contains(&index) {
-                let term = Term::of(&self.exprs, &facts)?;
+                let term = Term::of(&self.exprs, &facts, &mut self.work)?;
                 if !exits.entry(index).or_default().add(term) {
                     return None;
                 }

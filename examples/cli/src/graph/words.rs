@@ -4,9 +4,8 @@ use cbpf_translator::cbpf::{AluOp, Cond, Opcode, SockFilter, Source};
 use cbpf_translator::seccomp::AUDIT_ARCH_NAMES;
 use seccomp_kernel::{Arch, X32_SYSCALL_BIT};
 use seccomp_rbpf::flow::{Case, End, Flow, Subject, When};
+use seccomp_rbpf::names::named;
 use seccomp_rbpf::symbolic::{Set, Within, sign};
-
-use crate::table::named;
 
 const MAX: u64 = u32::MAX as u64;
 

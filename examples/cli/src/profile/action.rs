@@ -9,25 +9,41 @@ use seccomp_kernel::uapi::MAX_ERRNO;
 use serde::Deserialize;
 use syscalls::Errno;
 
+use crate::names::{Meant, no_such};
+
 /// An action.
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+#[serde(try_from = "String")]
 pub(super) enum Action {
-    #[serde(rename = "SCMP_ACT_KILL", alias = "SCMP_ACT_KILL_THREAD")]
     KillThread,
-    #[serde(rename = "SCMP_ACT_KILL_PROCESS")]
     KillProcess,
-    #[serde(rename = "SCMP_ACT_TRAP")]
     Trap,
-    #[serde(rename = "SCMP_ACT_ERRNO")]
     Errno,
-    #[serde(rename = "SCMP_ACT_TRACE")]
     Trace,
-    #[serde(rename = "SCMP_ACT_ALLOW")]
     Allow,
-    #[serde(rename = "SCMP_ACT_LOG")]
     Log,
-    #[serde(rename = "SCMP_ACT_NOTIFY")]
     Notify,
+}
+
+const NAMES: [(&str, Action); 9] = [
+    ("SCMP_ACT_KILL", Action::KillThread),
+    ("SCMP_ACT_KILL_THREAD", Action::KillThread),
+    ("SCMP_ACT_KILL_PROCESS", Action::KillProcess),
+    ("SCMP_ACT_TRAP", Action::Trap),
+    ("SCMP_ACT_ERRNO", Action::Errno),
+    ("SCMP_ACT_TRACE", Action::Trace),
+    ("SCMP_ACT_ALLOW", Action::Allow),
+    ("SCMP_ACT_LOG", Action::Log),
+    ("SCMP_ACT_NOTIFY", Action::Notify),
+];
+
+impl TryFrom<String> for Action {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        let found = NAMES.iter().find(|(name, _)| *name == text).map(|(_, action)| *action);
+        found.ok_or_else(|| no_such("action", &text, NAMES.map(|(name, _)| name)))
+    }
 }
 
 impl Action {
@@ -71,9 +87,10 @@ impl Action {
 ///
 /// There is none.
 pub fn errno(name: &str) -> anyhow::Result<u16> {
-    (1..=MAX_ERRNO)
-        .find(|errno| Errno::new(i32::from(*errno)).name() == Some(name))
-        .with_context(|| format!("{name:?} is no errno"))
+    let named = |errno: u16| Errno::new(i32::from(errno)).name();
+    (1..=MAX_ERRNO).find(|errno| named(*errno) == Some(name)).with_context(|| {
+        format!("{name:?} is no errno{}", Meant::of(name, (1..=MAX_ERRNO).filter_map(named)))
+    })
 }
 
 #[cfg(test)]

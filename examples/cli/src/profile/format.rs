@@ -5,6 +5,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::action::Action;
+use crate::names::no_such;
 
 /// A profile as it was written.
 #[derive(Debug, Deserialize)]
@@ -60,21 +61,34 @@ pub(super) struct Arg {
 }
 
 #[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(try_from = "String")]
 pub(super) enum Op {
-    #[serde(rename = "SCMP_CMP_NE")]
     Ne,
-    #[serde(rename = "SCMP_CMP_LT")]
     Lt,
-    #[serde(rename = "SCMP_CMP_LE")]
     Le,
-    #[serde(rename = "SCMP_CMP_EQ")]
     Eq,
-    #[serde(rename = "SCMP_CMP_GE")]
     Ge,
-    #[serde(rename = "SCMP_CMP_GT")]
     Gt,
-    #[serde(rename = "SCMP_CMP_MASKED_EQ")]
     MaskedEq,
+}
+
+const OPS: [(&str, Op); 7] = [
+    ("SCMP_CMP_NE", Op::Ne),
+    ("SCMP_CMP_LT", Op::Lt),
+    ("SCMP_CMP_LE", Op::Le),
+    ("SCMP_CMP_EQ", Op::Eq),
+    ("SCMP_CMP_GE", Op::Ge),
+    ("SCMP_CMP_GT", Op::Gt),
+    ("SCMP_CMP_MASKED_EQ", Op::MaskedEq),
+];
+
+impl TryFrom<String> for Op {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        let found = OPS.iter().find(|(name, _)| *name == text).map(|(_, op)| *op);
+        found.ok_or_else(|| no_such("comparison", &text, OPS.map(|(name, _)| name)))
+    }
 }
 
 /// When a rule counts, or does not.
@@ -151,7 +165,8 @@ mod tests {
         assert_eq!(error("{"), "EOF while parsing an object at line 1 column 1");
         assert_eq!(error("[]"), "no JSON object");
         assert_eq!(error("{}"), "missing field `defaultAction` at line 1 column 2");
-        assert!(error("{\"defaultAction\": \"ALLOW\"}").starts_with("unknown variant `ALLOW`, expected "));
+        let words = "\"ALLOW\" is no action, did you mean \"SCMP_ACT_ALLOW\"? at line 1 column 26";
+        assert_eq!(error("{\"defaultAction\": \"ALLOW\"}"), words);
         let allow = "{\"defaultAction\": \"SCMP_ACT_ALLOW\",\n";
         assert_eq!(
             error(&format!("{allow}\"defaultAction\": \"SCMP_ACT_ALLOW\"}}")),

@@ -13,6 +13,7 @@ use super::machine::Machine;
 use super::multiplexed::multiplexed;
 use super::names::{self, ArchName};
 use super::order::{Conflict, Order};
+use crate::names::{Meant, no_such};
 
 /// The most rules for one system call with its comparisons that a profile may come to. No filter has room for
 /// so many.
@@ -72,7 +73,7 @@ impl Profile {
         let mut warnings: Vec<_> =
             self.unknown_keys.iter().map(|key| format!("{key}: not a key of profiles, ignored")).collect();
         for flag in self.flags.iter().flatten() {
-            ensure!(FLAGS.contains(&flag.as_str()), "flags: {flag:?} is no flag");
+            ensure!(FLAGS.contains(&flag.as_str()), "flags: {}", no_such("flag", flag, FLAGS));
         }
         let default = self
             .default_action
@@ -104,7 +105,7 @@ impl Profile {
                 Some(ArchName::Foreign) => {
                     warnings.push(format!("{}: {name} is not known here and left out", place()));
                 }
-                None => bail!("{}: {name:?} is no architecture", place()),
+                None => bail!("{}: {}", place(), no_such("architecture", name, names::arches())),
             }
             Ok(())
         };
@@ -119,7 +120,9 @@ impl Profile {
                     }
                 }
                 Some(_) => {}
-                None => bail!("archMap[{index}]: {:?} is no architecture", map.architecture),
+                None => {
+                    bail!("archMap[{index}]: {}", no_such("architecture", &map.architecture, names::arches()))
+                }
             }
         }
         Ok(arches)
@@ -157,7 +160,9 @@ impl<'p> Resolver<'p> {
         }
         for name in names.iter().map(String::as_str) {
             if !names::is_syscall(name) && self.unknown.insert(name) {
-                self.warnings.push(format!("syscalls[{index}]: no system call is called {name:?}, ignored"));
+                let meant = Meant::call(name, machine.arch);
+                let said = format!("syscalls[{index}]: no system call is called {name:?}, ignored{meant}");
+                self.warnings.push(said);
             }
         }
         if value == self.default {

@@ -44,6 +44,11 @@ impl ArchName {
     }
 }
 
+/// libseccomp's names of those that filters can be made for.
+pub(super) fn arches() -> [&'static str; 7] {
+    Arch::ALL.map(ArchName::of)
+}
+
 /// Whether some architecture of Linux has a system call of this name.
 pub(super) fn is_syscall(name: &str) -> bool {
     Arch::ALL.iter().any(|arch| arch.syscall_number(name).is_some())

@@ -2,6 +2,7 @@
 
 use anyhow::{Context, bail, ensure};
 use seccomp_kernel::Arch;
+use seccomp_rbpf::names::Meant;
 
 use super::layout;
 use super::split::{Split, named, split};
@@ -20,8 +21,9 @@ pub struct Call {
 pub fn parse(text: &str, arch: Arch) -> anyhow::Result<Call> {
     let (name, rest) = text.split_once('(').context("NAME(ARGUMENT, ...) is needed")?;
     let name = name.trim();
-    let nr =
-        arch.syscall_number(name).with_context(|| format!("{name:?}: no system call of {}", arch.name()))?;
+    let nr = arch
+        .syscall_number(name)
+        .with_context(|| format!("{name:?}: no system call of {}{}", arch.name(), Meant::call(name, arch)))?;
     let mut call = Call { nr, args: [0; 6], unknown: Vec::new() };
     let texts = arguments(rest)?;
     ensure!(texts.len() <= 6, "{} arguments, where a system call has six", texts.len());

@@ -5,6 +5,7 @@ use std::sync::LazyLock;
 
 use anyhow::{Context, bail};
 use seccomp_kernel::Arch;
+use seccomp_rbpf::names::Meant;
 
 use crate::profile_args::CAPS;
 
@@ -418,7 +419,11 @@ pub fn value(name: &str, arch: Arch) -> anyhow::Result<u64> {
     }
     let cap = |name: &str| CAPS.iter().position(|cap| *cap == name).map(|place| place as u64);
     let found = name.strip_prefix("CAP_").map_or_else(|| BY_NAME.get(name).copied(), cap);
-    found.or_else(|| derived(name)).with_context(|| format!("{name:?}: no constant that is known here"))
+    found.or_else(|| derived(name)).with_context(|| {
+        let mut names: Vec<_> = BY_NAME.keys().copied().chain(OPEN.iter().map(|(name, ..)| *name)).collect();
+        names.sort_unstable();
+        format!("{name:?}: no constant that is known here{}", Meant::of(name, names))
+    })
 }
 
 /// The value of a name that is made of another.

@@ -1,6 +1,6 @@
 //! What calls have, in the words of their 64-bit arguments.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use cbpf_translator::cbpf::AluOp;
@@ -9,6 +9,7 @@ use seccomp_runtime::SeccompData;
 use super::expr::{Exprs, Node, Op};
 use super::facts::Facts;
 use super::set::Set;
+use super::walk::Work;
 
 const LOW: u64 = u32::MAX as u64;
 const HIGH: u64 = LOW << 32;
@@ -18,6 +19,9 @@ const FEW_HIGH: u64 = 16;
 
 /// The most ways that a condition may have.
 const MAX_TERMS: usize = 64;
+
+/// The most intervals of a value that no mask makes.
+const MAX_RANGES: usize = 64;
 
 /// As many values are listed rather than an interval.
 const FEW: u64 = 24;
@@ -105,16 +109,25 @@ impl Half {
 
 impl Term {
     /// The facts in these words; `None` if they cannot say them.
-    pub fn of(exprs: &Exprs, facts: &Facts) -> Option<Self> {
+    pub fn of(exprs: &Exprs, facts: &Facts, work: &mut Work) -> Option<Self> {
         let mut halves: BTreeMap<Field, [Half; 2]> = BTreeMap::new();
+        // Of these more is known than masks say.
+        let mut computed = BTreeSet::new();
         for (id, set) in facts.all() {
             let (word, mask) = match exprs.node(id) {
                 Node::Word(word) => (word, None),
-                Node::Op(Op::Alu(AluOp::And), a, b) => match (exprs.node(a), exprs.known(b)) {
-                    (Node::Word(word), Some(mask)) => (word, Some(mask)),
-                    _ => return None,
+                Node::Op(op, a, b) => match (op, exprs.node(a), exprs.known(b)) {
+                    (Op::Alu(AluOp::And), Node::Word(word), Some(mask)) => (word, Some(mask)),
+                    _ => {
+                        let words = exprs.words(id);
+                        if !words.is_power_of_two() {
+                            return None;
+                        }
+                        computed.insert(words.trailing_zeros() as u8);
+                        continue;
+                    }
                 },
-                _ => return None,
+                Node::Constant(_) => return None,
             };
             let (field, high) = Field::of(word);
             let half = &mut halves.entry(field).or_default()[usize::from(high)];
@@ -122,6 +135,15 @@ impl Term {
                 None => half.plain = Some(set.clone()),
                 Some(mask) => drop(half.masked.insert(mask, set.clone())),
             }
+        }
+        for word in computed {
+            let values = facts.values(exprs, 4 * u32::from(word), &Set::range(0, LOW), work)?;
+            if values.ranges().len() > MAX_RANGES {
+                return None;
+            }
+            let (field, high) = Field::of(word);
+            halves.entry(field).or_default()[usize::from(high)] =
+                Half { plain: Some(values), masked: BTreeMap::new() };
         }
         let mut term = Self::default();
         for (field, mut halves) in halves {

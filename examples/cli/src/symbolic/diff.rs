@@ -5,8 +5,8 @@ use cbpf_translator::cbpf::AluOp;
 use cbpf_translator::seccomp::AUDIT_ARCH_NAMES;
 use seccomp_runtime::SeccompData;
 
-use super::expr::{Exprs, Id, Op};
-use super::facts::{Facts, Solved, WORDS};
+use super::expr::{Exprs, Id, Op, WORDS};
+use super::facts::{Facts, Solved};
 use super::set::Set;
 use super::walk::{Leaf, TooMuch, Work, follow};
 
@@ -27,6 +27,35 @@ pub struct Difference {
     pub values: [Option<u32>; 2],
     /// One of them.
     pub witness: SeccompData,
+}
+
+impl Difference {
+    /// Those of its calls whose word at `offset` is in `set`, if there are any.
+    ///
+    /// # Errors
+    ///
+    /// That is too much to find out.
+    pub fn narrowed(
+        &self,
+        exprs: &mut Exprs,
+        offset: u32,
+        set: &Set,
+        work: &mut Work,
+    ) -> Result<Option<Self>, TooMuch> {
+        let word = exprs.word(offset);
+        let is_shown = set.contains(exprs.value(word, &self.witness).into());
+        let Some(all) = &self.facts else { return Ok(is_shown.then(|| self.clone())) };
+        let Some(facts) = all.with(exprs, word, set, work) else { return Ok(None) };
+        let witness = match is_shown {
+            true => self.witness,
+            false => match facts.solve(exprs, work) {
+                Solved::Yes(words) => data(words),
+                Solved::No => return Ok(None),
+                Solved::TooMuch => return Err(TooMuch),
+            },
+        };
+        Ok(Some(Self { facts: Some(facts), values: self.values, witness }))
+    }
 }
 
 /// What came of comparing two programs.

@@ -7,6 +7,14 @@ use seccomp_runtime::SeccompData;
 
 use super::condition::Field;
 
+/// The words of `seccomp_data`.
+pub(super) const WORDS: usize = 16;
+
+/// The index of the word at an offset, a multiple of four below 64.
+pub(super) fn word_of(offset: u32) -> u8 {
+    (offset / 4 % WORDS as u32) as u8
+}
+
 /// Names an expression; equal ones have one name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Id(u32);
@@ -91,7 +99,7 @@ impl Exprs {
 
     /// The word of `seccomp_data` at this offset, a multiple of four below 64.
     pub fn word(&mut self, offset: u32) -> Id {
-        let index = (offset / 4 % 16) as u8;
+        let index = word_of(offset);
         self.add(Node::Word(index), 1 << index)
     }
 

@@ -5,13 +5,10 @@ use std::rc::Rc;
 
 use cbpf_translator::cbpf::AluOp;
 
-use super::expr::{Exprs, Id, Node, Op};
+use super::expr::{Exprs, Id, Node, Op, WORDS, word_of};
 use super::range::Range;
 use super::set::Set;
 use super::walk::Work;
-
-/// The words of `seccomp_data`.
-pub(super) const WORDS: usize = 16;
 
 const MAX: u64 = u32::MAX as u64;
 
@@ -20,6 +17,12 @@ const MAX_PARTS: usize = 256;
 
 /// The most steps of the search for one answer.
 const MAX_STEPS: usize = 1 << 13;
+
+/// The most intervals that the values of a word are listed as.
+const MAX_LISTED: usize = 1 << 13;
+
+/// The most steps of the search for all of them.
+const MAX_LISTING: usize = 1 << 17;
 
 /// As many intervals of a set are gone through as one step of work.
 const RANGES_A_STEP: usize = 8;
@@ -130,6 +133,33 @@ impl Facts {
         self.solve_words(exprs, u16::MAX, work)
     }
 
+    /// Whether facts connect the words at two offsets, directly or by others.
+    pub fn connect(&self, exprs: &Exprs, a: u32, b: u32) -> bool {
+        self.together(exprs, 1 << word_of(a)) >> word_of(b) & 1 == 1
+    }
+
+    /// The values that the word at an offset has in calls with these facts, of those in `within`. `None` if they are
+    /// in too many intervals, or too much to find out. If no call has the facts, they are values that each fact by
+    /// itself leaves.
+    pub fn values(&self, exprs: &Exprs, offset: u32, within: &Set, work: &mut Work) -> Option<Set> {
+        let word = word_of(offset);
+        let (index, words) = (usize::from(word), self.together(exprs, 1 << word));
+        let mut about = self.all().filter(|(id, _)| exprs.words(*id) & words != 0);
+        match (about.next(), about.next()) {
+            (None, _) => return Some(within.clone()),
+            (Some((id, set)), None) if exprs.node(id) == Node::Word(word) => return Some(set.and(within)),
+            _ => {}
+        }
+        if work.left() == 0 {
+            return None;
+        }
+        let mut search = self.search(exprs, words, MAX_LISTING, work)?;
+        let mut listed = Vec::new();
+        let whole = search.list(index, (0, u32::BITS), within, &mut listed);
+        work.spend(search.steps * search.nodes.len());
+        whole.map(|()| Set::union(listed).and(within))
+    }
+
     /// These words and all that facts connect with them.
     fn together(&self, exprs: &Exprs, mut words: u16) -> u16 {
         loop {
@@ -144,10 +174,22 @@ impl Facts {
 
     /// Values of `words` that have all facts about them.
     fn solve_words(&self, exprs: &Exprs, words: u16, work: &mut Work) -> Solved {
+        let Some(mut search) = self.search(exprs, words, MAX_STEPS, work) else { return Solved::TooMuch };
+        let found = search.search();
+        work.spend(search.steps * search.nodes.len());
+        match found {
+            Some(true) => Solved::Yes(search.bits),
+            Some(false) => Solved::No,
+            None => Solved::TooMuch,
+        }
+    }
+
+    /// A search for words that have all facts about `words`; `None` if they have too many parts.
+    fn search(&self, exprs: &Exprs, words: u16, most: usize, work: &mut Work) -> Option<Search<'_>> {
         let facts: Vec<_> = self.all().filter(|(id, _)| exprs.words(*id) & words != 0).collect();
         let Some(parts) = exprs.parts(facts.iter().map(|(id, _)| *id), MAX_PARTS) else {
             work.spend(MAX_PARTS);
-            return Solved::TooMuch;
+            return None;
         };
         let place = |id: &Id| parts.binary_search(id).unwrap_or_default();
         let nodes: Vec<Part> = parts
@@ -160,22 +202,16 @@ impl Facts {
             .collect();
         let facts: Vec<_> = facts.iter().map(|(id, set)| (place(id), *set, exprs.words(*id))).collect();
         let relevant = relevant(&nodes, &facts);
-        let mut search = Search {
+        Some(Search {
             nodes,
             facts,
             bits: [0; WORDS],
             // The others are 0 as well as anything else.
             unknown: relevant,
+            most,
             steps: 0,
             ranges: Vec::new(),
-        };
-        let found = search.search();
-        work.spend(search.steps * search.nodes.len());
-        match found {
-            Some(true) => Solved::Yes(search.bits),
-            Some(false) => Solved::No,
-            None => Solved::TooMuch,
-        }
+        })
     }
 }
 
@@ -244,29 +280,32 @@ struct Search<'f> {
     facts: Vec<(usize, &'f Set, u16)>,
     bits: [u32; WORDS],
     unknown: [u32; WORDS],
+    /// The most steps.
+    most: usize,
     steps: usize,
     ranges: Vec<Range>,
+}
+
+/// What bits leave of facts.
+#[derive(PartialEq, Eq)]
+enum Now {
+    /// All hold, whatever the other bits are.
+    All,
+    /// One does not hold.
+    None,
+    /// It depends on others; the words of a fact that does.
+    Open(u16),
 }
 
 impl Search<'_> {
     /// Whether there are such words, which are then in `bits`; `None` if the search took too long.
     fn search(&mut self) -> Option<bool> {
-        self.steps += 1;
-        if self.steps > MAX_STEPS {
-            return None;
-        }
-        self.evaluate();
-        let mut open = None;
-        for (place, set, words) in &self.facts {
-            let Range { low, high, .. } = self.ranges[*place];
-            if !set.meets(low.into(), high.into()) {
-                return Some(false);
-            }
-            if !set.covers(low.into(), high.into()) {
-                open.get_or_insert(*words);
-            }
-        }
-        let Some(words) = open else { return Some(true) };
+        self.step()?;
+        let words = match self.now(u16::MAX) {
+            Now::All => return Some(true),
+            Now::None => return Some(false),
+            Now::Open(words) => words,
+        };
         // Any bit of a fact that is open still decides something; without one, all is known.
         let unknown = |index: &usize| {
             if words >> index & 1 == 1 { self.unknown[*index] } else { 0 }
@@ -284,6 +323,68 @@ impl Search<'_> {
         self.bits[index] &= !bit;
         self.unknown[index] |= bit;
         Some(false)
+    }
+
+    /// Adds the values to `listed` with which there are such words, from `first` on so many as `bits` can tell apart;
+    /// `None` if it takes too long, or they are too many.
+    fn list(
+        &mut self,
+        index: usize,
+        (first, bits): (u32, u32),
+        within: &Set,
+        listed: &mut Vec<(u64, u64)>,
+    ) -> Option<()> {
+        let below = u32::MAX.checked_shr(u32::BITS - bits).unwrap_or(0);
+        let last = first | below;
+        if !within.meets(first.into(), last.into()) {
+            return Some(());
+        }
+        self.step()?;
+        (self.bits[index], self.unknown[index]) = (first, below);
+        let has_all = match self.now(1 << index) {
+            Now::All => true,
+            Now::None => false,
+            Now::Open(_) => match bits.checked_sub(1) {
+                Some(bits) => {
+                    self.list(index, (first, bits), within, listed)?;
+                    return self.list(index, (first | 1 << bits, bits), within, listed);
+                }
+                None => {
+                    let before = (self.bits, self.unknown);
+                    let found = self.search()?;
+                    (self.bits, self.unknown) = before;
+                    found
+                }
+            },
+        };
+        if has_all {
+            match listed.last_mut() {
+                Some(before) if before.1.checked_add(1) == Some(first.into()) => before.1 = last.into(),
+                _ => listed.push((first.into(), last.into())),
+            }
+        }
+        (listed.len() <= MAX_LISTED).then_some(())
+    }
+
+    fn step(&mut self) -> Option<()> {
+        self.steps += 1;
+        (self.steps <= self.most).then_some(())
+    }
+
+    /// What the bits that are set leave of the facts about one of `about`.
+    fn now(&mut self, about: u16) -> Now {
+        self.evaluate();
+        let mut now = Now::All;
+        for (place, set, words) in &self.facts {
+            let Range { low, high, .. } = self.ranges[*place];
+            if !set.meets(low.into(), high.into()) {
+                return Now::None;
+            }
+            if now == Now::All && words & about != 0 && !set.covers(low.into(), high.into()) {
+                now = Now::Open(*words);
+            }
+        }
+        now
     }
 
     fn evaluate(&mut self) {

@@ -7,8 +7,8 @@ use cbpf_translator::seccomp::AUDIT_ARCH_NAMES;
 use cbpf_translator::{Checked, seccomp};
 use easy_smt::{Context, SExpr};
 
-use super::expr::{Exprs, Id, Node, Op};
-use super::facts::{Facts, WORDS};
+use super::expr::{Exprs, Id, Node, Op, WORDS};
+use super::facts::Facts;
 use super::set::Set;
 
 /// A question in the making.

@@ -7,8 +7,8 @@ use cbpf_translator::cbpf::AluOp;
 use seccomp_runtime::SeccompData;
 
 use super::condition::Field;
-use super::expr::{Exprs, Op};
-use super::facts::{Facts, WORDS};
+use super::expr::{Exprs, Op, WORDS};
+use super::facts::Facts;
 use super::set::Set;
 use super::walk::{TooMuch, Work, follow};
 

@@ -12,7 +12,7 @@ use cbpf_translator::Checked;
 use easy_smt::{Context, ContextBuilder, Response};
 
 use super::diff::{Difference, Differences, data};
-use super::facts::WORDS;
+use super::expr::WORDS;
 use super::formula::Formula;
 use crate::trace::trace;
 

@@ -107,7 +107,7 @@ pub fn stacked(stack: &[Member<'_>], calls: &Calls, work: &mut Work) -> Decision
     let mut values: BTreeMap<u32, Option<Condition>> = BTreeMap::new();
     for (facts, value) in leaves {
         let condition = values.entry(value).or_insert_with(|| Some(Condition::default()));
-        let term = Term::of(&exprs, &facts).map(|term| said(term, calls));
+        let term = Term::of(&exprs, &facts, work).map(|term| said(term, calls));
         let added = condition.as_mut().zip(term).is_some_and(|(condition, term)| condition.add(term));
         if !added {
             *condition = None;

@@ -2,6 +2,7 @@
 
 use cbpf_translator::Checked;
 use seccomp_kernel::{Arch, Program, X32_SYSCALL_BIT};
+use seccomp_rbpf::names::named;
 use seccomp_rbpf::symbolic::{Calls, Decision, Member, Set, Work, agree, stacked};
 use seccomp_runtime::{EngineKind, Planned};
 
@@ -20,15 +21,6 @@ enum Kept {
     Classic(Checked),
     /// With a plan, which has the values that no argument changes.
     Extension(Box<Program>),
-}
-
-/// The calls of an entry that have names, by their numbers.
-pub fn named(arch: Arch) -> impl Iterator<Item = (i32, &'static str)> {
-    /// Names are for numbers below this, x32's bit aside, and for ARM's own.
-    const NUMBERS: i32 = 1024;
-    let base = if arch == Arch::X32 { X32_SYSCALL_BIT } else { 0 };
-    let numbers = (base..base + NUMBERS).chain(0xf_0000..0xf_0010);
-    numbers.filter_map(move |nr| Some((nr, arch.syscall_name(nr)?)))
 }
 
 /// The other calls of an entry: x32's are not x86-64's.
