@@ -19,7 +19,7 @@ use crate::engine::Engine;
 use crate::filter::{self, Filter, Name};
 use crate::profile_args::ProfileArgs;
 
-use crate::{arch, json, output, progress, style, table};
+use crate::{arch, json, output, progress, style};
 
 /// Show on which calls two filters decide otherwise
 ///
@@ -268,7 +268,7 @@ fn arch_name(value: u64) -> String {
 
 /// The names of numbers that have some.
 fn names(arch: Option<Arch>, numbers: &Set) -> Vec<&'static str> {
-    let named = arch.into_iter().flat_map(table::named);
+    let named = arch.into_iter().flat_map(Arch::syscalls);
     named.filter(|(nr, _)| numbers.contains(nr.cast_unsigned().into())).map(|(_, name)| name).collect()
 }
 

@@ -19,7 +19,7 @@ use crate::return_value::ReturnValue;
 use crate::wrap::wrapped;
 use crate::{arch, json, output, progress, report, style};
 use page::Page;
-pub use stack::{Stack, named};
+pub use stack::Stack;
 
 /// Show what filters decide about each system call, and on which arguments that depends
 ///
@@ -170,7 +170,7 @@ struct Table {
 
 impl Table {
     fn of(stack: &Stack, arch: Arch, work: &mut Work) -> Self {
-        let decided = named(arch).map(|(nr, name)| (nr, name, stack.decision(arch, nr, work)));
+        let decided = arch.syscalls().map(|(nr, name)| (nr, name, stack.decision(arch, nr, work)));
         Self { arch, calls: decided.collect(), others: stack.others(arch, work) }
     }
 

@@ -215,7 +215,7 @@ impl Section {
     fn of(arch: Arch, stacks: &[&Stack], work: &mut Work) -> Self {
         let tables: Vec<_> = stacks.iter().map(|stack| Table::of(stack, arch, work)).collect();
         let mut rows: BTreeMap<_, (Vec<_>, bool)> = BTreeMap::new();
-        for (index, (nr, name)) in super::stack::named(arch).enumerate() {
+        for (index, (nr, name)) in arch.syscalls().enumerate() {
             let decisions =
                 tables.iter().filter_map(|table| Some(table.calls.get(index)?.2.clone())).collect();
             let says = Says::of(decisions, || match stacks {

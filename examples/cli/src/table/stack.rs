@@ -22,15 +22,6 @@ enum Kept {
     Extension(Box<Program>),
 }
 
-/// The calls of an entry that have names, by their numbers.
-pub fn named(arch: Arch) -> impl Iterator<Item = (i32, &'static str)> {
-    /// Names are for numbers below this, x32's bit aside, and for ARM's own.
-    const NUMBERS: i32 = 1024;
-    let base = if arch == Arch::X32 { X32_SYSCALL_BIT } else { 0 };
-    let numbers = (base..base + NUMBERS).chain(0xf_0000..0xf_0010);
-    numbers.filter_map(move |nr| Some((nr, arch.syscall_name(nr)?)))
-}
-
 /// The other calls of an entry: x32's are not x86-64's.
 fn unnamed(arch: Arch) -> Calls {
     let bit = X32_SYSCALL_BIT.cast_unsigned().into();
@@ -40,7 +31,7 @@ fn unnamed(arch: Arch) -> Calls {
         Arch::X86_64 => x32.not(NR_MAX),
         _ => Set::range(0, NR_MAX),
     };
-    let numbers = named(arch).fold(all, |rest, (nr, _)| rest.and(&number(nr).not(NR_MAX)));
+    let numbers = arch.syscalls().fold(all, |rest, (nr, _)| rest.and(&number(nr).not(NR_MAX)));
     Calls { arches: Set::of(arch.audit_arch().into()), numbers }
 }
 
