@@ -6,9 +6,11 @@
  *     optimize LEVEL
  *     rule ID ACTION NAME [ARG OPERATOR VALUE VALUE]...
  *     number TOKEN NAME
+ *     name TOKEN NUMBER
  *
  * with all numbers in C's notation. On standard error stands a line "rule ID ERRNO" for each rule that
- * libseccomp refuses, which is left out, and a line "number TOKEN NAME NUMBER" for each that is asked for.
+ * libseccomp refuses, which is left out, and what is asked for: a line "number TOKEN NAME NUMBER" each, and a
+ * line "name TOKEN NUMBER NAME", where "-" is that there is none.
  */
 #include <errno.h>
 #include <seccomp.h>
@@ -69,6 +71,13 @@ int main(void)
 			int nr = seccomp_syscall_resolve_name_arch(token, name);
 
 			fprintf(stderr, "number %u %s %d\n", token, name, nr);
+		} else if (!strcmp(verb, "name")) {
+			uint32_t token = number();
+			int nr = number();
+			char *name = seccomp_syscall_resolve_num_arch(token, nr);
+
+			fprintf(stderr, "name %u %d %s\n", token, nr, name ? name : "-");
+			free(name);
 		} else if (!strcmp(verb, "rule")) {
 			unsigned int id = number();
 			uint32_t action = number();

@@ -12,7 +12,6 @@ use anyhow::{bail, ensure};
 use cbpf_translator::Checked;
 use cbpf_translator::seccomp::AUDIT_ARCH_NAMES;
 use seccomp_kernel::{Arch, X32_SYSCALL_BIT};
-use seccomp_rbpf::names;
 use seccomp_rbpf::symbolic::{Difference, Differences, Exprs, Field, Set, Term, Work, diff};
 use seccomp_runtime::{EngineKind, SeccompData};
 use serde_json::{Value, json};
@@ -325,7 +324,7 @@ fn arch_name(value: u64) -> String {
 
 /// The names of numbers that have some.
 fn names(arch: Option<Arch>, numbers: &Set) -> Vec<&'static str> {
-    let named = arch.into_iter().flat_map(names::named);
+    let named = arch.into_iter().flat_map(Arch::syscalls);
     named.filter(|(nr, _)| numbers.contains(nr.cast_unsigned().into())).map(|(_, name)| name).collect()
 }
 

@@ -11,7 +11,7 @@ use cbpf_translator::asm::AsmErrorKind;
 use cbpf_translator::seccomp::{AUDIT_ARCH_NAMES, RET_NAMES};
 use cbpf_translator::{Checked, SockFilter, asm, check};
 use seccomp_kernel::Arch;
-use seccomp_rbpf::names::{Meant, named};
+use seccomp_rbpf::names::Meant;
 use seccomp_rbpf::profile::Meaning;
 
 use crate::extension::{self, Extension, Unverified};
@@ -199,7 +199,7 @@ fn assemble(source: &str, arch: Arch) -> anyhow::Result<Vec<SockFilter>> {
 
 /// What a name in assembler text is likely meant to be.
 fn meant(name: &str, arch: Arch) -> Meant<'static> {
-    let calls = named(arch).map(|(_, name)| name);
+    let calls = arch.syscalls().map(|(_, name)| name);
     let values = RET_NAMES.iter().chain(&AUDIT_ARCH_NAMES).map(|(name, _)| *name);
     Meant::of(name.strip_prefix("__NR_").unwrap_or(name), calls.chain(values))
 }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use seccomp_kernel::{Arch, X32_SYSCALL_BIT};
+use seccomp_kernel::Arch;
 use strsim::osa_distance;
 
 /// As many letters of a name stand for one that may be wrong.
@@ -13,15 +13,6 @@ const MAX_FAULTS: usize = 3;
 
 /// The fewest letters that are looked for at the beginning and the end of names.
 const MIN_PART: usize = 3;
-
-/// The calls of an entry that have names, by their numbers.
-pub fn named(arch: Arch) -> impl Iterator<Item = (i32, &'static str)> {
-    /// Names are for numbers below this, x32's bit aside, and for ARM's own.
-    const NUMBERS: i32 = 1024;
-    let base = if arch == Arch::X32 { X32_SYSCALL_BIT } else { 0 };
-    let numbers = (base..base + NUMBERS).chain(0xf_0000..0xf_0010);
-    numbers.filter_map(move |nr| Some((nr, arch.syscall_name(nr)?)))
-}
 
 /// The name that is likely meant, to stand behind a message: nothing where none is near.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,7 +44,7 @@ impl<'n> Meant<'n> {
 
     /// A system call of an entry.
     pub fn call(text: &str, arch: Arch) -> Meant<'static> {
-        Meant::of(text, named(arch).map(|(_, name)| name))
+        Meant::of(text, arch.syscalls().map(|(_, name)| name))
     }
 }
 

@@ -10,7 +10,6 @@ use std::process::ExitCode;
 
 use anyhow::ensure;
 use seccomp_kernel::Arch;
-use seccomp_rbpf::names::named;
 use seccomp_rbpf::symbolic::{Condition, Decision, Work};
 use serde_json::{Value, json};
 
@@ -171,7 +170,7 @@ struct Table {
 
 impl Table {
     fn of(stack: &Stack, arch: Arch, work: &mut Work) -> Self {
-        let decided = named(arch).map(|(nr, name)| (nr, name, stack.decision(arch, nr, work)));
+        let decided = arch.syscalls().map(|(nr, name)| (nr, name, stack.decision(arch, nr, work)));
         Self { arch, calls: decided.collect(), others: stack.others(arch, work) }
     }
 

@@ -8,9 +8,9 @@ use serde_json::{Value, json};
 
 use super::OPERATORS;
 use super::calls::value;
-use super::libseccomp::{Libseccomp, name, token};
+use super::libseccomp::{LACKS, Libseccomp, name, token};
 
-/// Names that libseccomp knows as well.
+/// Names that libseccomp knows as well, of the same architectures.
 pub struct Names(Vec<&'static str>);
 
 /// Names that the generator likes: their calls come by several ways.
@@ -24,12 +24,8 @@ const SIMPLE: &str = "getppid";
 impl Names {
     /// The names of `arches`' calls.
     pub fn of(arches: &[Arch], libseccomp: &Libseccomp) -> Self {
-        let mut names: Vec<_> = arches
-            .iter()
-            .flat_map(|arch| {
-                (0..600).chain((0..600).map(|nr| nr | 1 << 30)).filter_map(|nr| arch.syscall_name(nr))
-            })
-            .collect();
+        let mut names: Vec<_> =
+            arches.iter().flat_map(|arch| arch.syscalls().map(|(_, name)| name)).collect();
         names.sort_unstable();
         names.dedup();
         let known = libseccomp.numbers(Arch::X86_64, &names);
@@ -38,7 +34,7 @@ impl Names {
                 .into_iter()
                 .zip(known)
                 .filter_map(|(name, known)| known.map(|_| name))
-                .filter(|name| *name != SIMPLE)
+                .filter(|name| *name != SIMPLE && !LACKS.iter().any(|(_, lacked, _)| lacked == name))
                 .collect(),
         )
     }

@@ -102,6 +102,23 @@ impl Libseccomp {
         numbers.into_iter().map(|number| Some(number).filter(|number| *number != UNKNOWN)).collect()
     }
 
+    /// The names of numbers, none where libseccomp knows none.
+    ///
+    /// # Panics
+    ///
+    /// Something goes wrong.
+    pub fn names(&self, arch: Arch, numbers: &[i32]) -> Vec<Option<String>> {
+        let mut text = String::from("default 0\n");
+        for nr in numbers {
+            let _ = writeln!(text, "name {:#x} {nr}", token(arch).expect("libseccomp has it"));
+        }
+        let (_, told) = self.run(text);
+        let name = |line: &str| line.rsplit(' ').next().filter(|name| *name != "-").map(String::from);
+        let names: Vec<_> = told.lines().map(name).collect();
+        assert_eq!(names.len(), numbers.len());
+        names
+    }
+
     fn run(&self, text: String) -> (Vec<u8>, String) {
         let mut command = Command::new(&self.path);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -139,6 +156,9 @@ pub fn token(arch: Arch) -> Option<u32> {
         arch => Some(arch.audit_arch()),
     }
 }
+
+/// Calls that Debian 12's libseccomp does not have where Linux has them, and since when Linux does.
+pub const LACKS: [(Arch, &str, &str); 1] = [(Arch::X32, "map_shadow_stack", "6.10")];
 
 /// Its name in profiles.
 pub(super) fn name(arch: Arch) -> &'static str {

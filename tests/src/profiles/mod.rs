@@ -6,7 +6,7 @@ mod libseccomp;
 
 pub use calls::calls;
 pub use generate::{Names, profile};
-pub use libseccomp::{Compiled, Libseccomp, Optimize, token};
+pub use libseccomp::{Compiled, LACKS, Libseccomp, Optimize, token};
 
 use seccomp_kernel::Arch;
 use serde_json::Value;

@@ -4,7 +4,6 @@ use cbpf_translator::cbpf::{AluOp, Cond, Opcode, SockFilter, Source};
 use cbpf_translator::seccomp::AUDIT_ARCH_NAMES;
 use seccomp_kernel::{Arch, X32_SYSCALL_BIT};
 use seccomp_rbpf::flow::{Case, End, Flow, Subject, When};
-use seccomp_rbpf::names::named;
 use seccomp_rbpf::symbolic::{Set, Within, sign};
 
 const MAX: u64 = u32::MAX as u64;
@@ -141,7 +140,7 @@ impl<'f> Words<'f> {
         let mut nameless = all_x32.map_or(set.clone(), |(_, last)| set.and(&Set::range(X32, *last).not(MAX)));
         let mut names = [Vec::new(), Vec::new()];
         for entry in Arch::ALL.into_iter().filter(|entry| entry.audit_arch() == arch) {
-            for (nr, name) in named(entry).map(|(nr, name)| (nr.cast_unsigned().into(), name)) {
+            for (nr, name) in entry.syscalls().map(|(nr, name)| (nr.cast_unsigned().into(), name)) {
                 if nameless.contains(nr) {
                     names[usize::from(entry == Arch::X32)].push(name);
                     nameless = nameless.and(&Set::of(nr).not(MAX));

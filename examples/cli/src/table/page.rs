@@ -9,7 +9,6 @@ use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 use seccomp_kernel::{Action, Arch, X32_SYSCALL_BIT};
-use seccomp_rbpf::names::named;
 use seccomp_rbpf::symbolic::{Decision, Work};
 use sha2::{Digest, Sha256};
 
@@ -216,7 +215,7 @@ impl Section {
     fn of(arch: Arch, stacks: &[&Stack], work: &mut Work) -> Self {
         let tables: Vec<_> = stacks.iter().map(|stack| Table::of(stack, arch, work)).collect();
         let mut rows: BTreeMap<_, (Vec<_>, bool)> = BTreeMap::new();
-        for (index, (nr, name)) in named(arch).enumerate() {
+        for (index, (nr, name)) in arch.syscalls().enumerate() {
             let decisions =
                 tables.iter().filter_map(|table| Some(table.calls.get(index)?.2.clone())).collect();
             let says = Says::of(decisions, || match stacks {

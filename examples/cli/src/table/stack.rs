@@ -2,7 +2,6 @@
 
 use cbpf_translator::Checked;
 use seccomp_kernel::{Arch, Program, X32_SYSCALL_BIT};
-use seccomp_rbpf::names::named;
 use seccomp_rbpf::symbolic::{Calls, Decision, Member, Set, Work, agree, stacked};
 use seccomp_runtime::{EngineKind, Planned};
 
@@ -32,7 +31,7 @@ fn unnamed(arch: Arch) -> Calls {
         Arch::X86_64 => x32.not(NR_MAX),
         _ => Set::range(0, NR_MAX),
     };
-    let numbers = named(arch).fold(all, |rest, (nr, _)| rest.and(&number(nr).not(NR_MAX)));
+    let numbers = arch.syscalls().fold(all, |rest, (nr, _)| rest.and(&number(nr).not(NR_MAX)));
     Calls { arches: Set::of(arch.audit_arch().into()), numbers }
 }
 
