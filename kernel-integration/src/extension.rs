@@ -34,7 +34,7 @@ pub struct ExtensionRights<'k> {
     /// What each decision of it may take.
     pub budget: Budget,
     /// Bytes that the keys and values of its maps may take, together with those of the extensions that the caller has
-    /// already. What keeps the entries of a hash together takes up to 48 bytes more for each.
+    /// already. What keeps the entries of a hash together takes up to 28 bytes more for each.
     pub map_bytes: usize,
     /// Whether the kernel then uses the copies of user memory that
     /// [`HelperHost::copy_from_user`](seccomp_runtime::HelperHost::copy_from_user) has made, and not what is in user

@@ -209,8 +209,8 @@ fn map_update(call: &mut Call<'_, '_>) -> u64 {
         Err(error) => return number(error.errno()),
     };
     let updated = with_key(call, 1, map.key_len(), |call, key| {
-        map.update_with(key, update, |words, offset| {
-            call.copy_to_words(value, words, offset, map.value_len()).ok()
+        map.update_with(key, update, |words, offset, part| {
+            call.copy_to_words(value.wrapping_add(part.start as u64), words, offset, part.len()).ok()
         })
     });
     updated.map_or(number(EFAULT), status)

@@ -13,8 +13,8 @@ use spin::{Mutex, MutexGuard};
 /// (`preempt_disable`). If it keeps interrupts out as well (`local_irq_save`), maps may also be used in interrupt
 /// handlers; otherwise not.
 ///
-/// It is kept off for a bounded time, and while others on other CPUs do the same. What runs meanwhile neither sleeps,
-/// allocates, frees nor calls the kernel.
+/// It is kept off while at most 4 KiB are touched, and others on other CPUs do the same. What runs meanwhile neither
+/// sleeps, allocates, frees nor calls the kernel.
 pub trait Preemption: Debug + Sync {
     /// From now on the calling thread stays on its CPU. Comes in pairs with [`enable`](Self::enable) on one thread,
     /// and may be in effect already, by the kernel's doing. What it returns is given to `enable`.
@@ -91,4 +91,27 @@ impl Drop for OnCpu {
     fn drop(&mut self) {
         self.preemption.enable(self.before);
     }
+}
+
+/// Bytes of a map are touched: tests count how many under a lock.
+#[inline]
+pub(super) fn touched(bytes: usize) {
+    #[cfg(test)]
+    TOUCHED.set(TOUCHED.get() + bytes);
+    #[cfg(not(test))]
+    let _ = bytes;
+}
+
+#[cfg(test)]
+extern crate std;
+
+#[cfg(test)]
+std::thread_local! {
+    static TOUCHED: core::cell::Cell<usize> = const { core::cell::Cell::new(0) };
+}
+
+/// How many bytes this thread has touched since this was asked last.
+#[cfg(test)]
+pub(crate) fn touched_since() -> usize {
+    TOUCHED.take()
 }

@@ -4,8 +4,9 @@
 //! the address that a lookup gives a program stays good: the value of a deleted entry can still be read and
 //! written until another entry takes its place, as in Linux's preallocated maps.
 //!
-//! Entries of a hash are found under a spin lock, and so are places of a ring. It is held for a bounded time, in which
-//! nothing sleeps, allocates or calls the embedder, on a CPU that the holder does not leave: [`Preemption`].
+//! Entries of a hash are found under a spin lock, and so are places of a ring. It is held while at most 4 KiB are
+//! touched and nothing sleeps, allocates or calls the embedder, on a CPU that the holder does not leave:
+//! [`Preemption`].
 
 mod array;
 mod error;
@@ -15,10 +16,13 @@ mod table;
 pub(crate) mod words;
 
 use alloc::vec::Vec;
+use core::ops::Range;
 use core::sync::atomic::{AtomicBool, Ordering};
 
 use array::Array;
 pub use error::{AccessError, CreateError};
+#[cfg(test)]
+pub(crate) use lock::touched_since;
 pub use lock::{Preemption, UserSpace};
 use ring::Ring;
 use table::Table;
@@ -196,7 +200,7 @@ impl Map {
         self.frozen.load(Ordering::Acquire)
     }
 
-    /// Copies the value of `key` to `value`.
+    /// Copies the value of `key` to `value`. What others write meanwhile may be found half written.
     ///
     /// # Errors
     ///
@@ -204,14 +208,16 @@ impl Map {
     pub fn lookup(&self, key: &[u8], value: &mut [u8]) -> Result<(), AccessError> {
         self.check_value(value.len())?;
         match &self.storage {
-            Storage::Array(array) => array.words().read(array.find(key)?, value),
-            Storage::Table(table) => table.read(key, value)?,
-            Storage::Ring(_) => return Err(AccessError::Unsupported),
+            Storage::Array(array) => {
+                array.words().read(array.find(key)?, value).ok_or(AccessError::ValueSize)
+            }
+            Storage::Table(table) => table.read(key, value),
+            Storage::Ring(_) => Err(AccessError::Unsupported),
         }
-        .ok_or(AccessError::ValueSize)
     }
 
-    /// Sets the value of `key`.
+    /// Sets the value of `key`. Of longer values than 1 KiB, whoever looks meanwhile may find one half, and two threads
+    /// that change one at once may leave half of each. While such an entry is made its place counts as taken.
     ///
     /// # Errors
     ///
@@ -220,7 +226,7 @@ impl Map {
     pub fn update(&self, key: &[u8], value: &[u8], update: Update) -> Result<(), AccessError> {
         self.check_thawed()?;
         self.check_value(value.len())?;
-        self.update_with(key, update, |words, offset| words.write(offset, value))
+        self.update_with(key, update, |words, offset, part| words.write(offset, value.get(part)?))
     }
 
     /// Takes the entry of `key` out.
@@ -245,7 +251,9 @@ impl Map {
         for slot in 0..self.descriptor.max_entries {
             let is_there = match &self.storage {
                 Storage::Array(array) => array.entry(slot, &mut key, &mut value),
-                Storage::Table(table) => table.entry(slot, &mut key, &mut value),
+                Storage::Table(table) => {
+                    table.key(slot, &mut key).and_then(|()| table.read(&key, &mut value).ok())
+                }
                 Storage::Ring(_) => return Err(AccessError::Unsupported),
             };
             if is_there.is_some() {
@@ -365,19 +373,21 @@ impl Map {
         }
     }
 
-    /// As [`Map::update`], frozen or not; `write` puts the value where it is told.
+    /// As [`Map::update`], frozen or not; `write` puts a part of the value where it is told.
     pub(crate) fn update_with(
         &self,
         key: &[u8],
         update: Update,
-        write: impl FnOnce(&Words, usize) -> Option<()>,
+        mut write: impl FnMut(&Words, usize, Range<usize>) -> Option<()>,
     ) -> Result<(), AccessError> {
         match &self.storage {
             Storage::Array(array) => {
                 let offset = array.find_for_update(key, update)?;
-                write(array.words(), offset).ok_or(AccessError::ValueSize)
+                write(array.words(), offset, 0..self.value_len()).ok_or(AccessError::ValueSize)
             }
-            Storage::Table(table) => table.update(key, update, write),
+            Storage::Table(table) => {
+                table.update(key, update, |offset, part| write(table.words(), offset, part))
+            }
             Storage::Ring(_) => Err(AccessError::Unsupported),
         }
     }

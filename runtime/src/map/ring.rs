@@ -1,9 +1,14 @@
 //! Events for user space, in the order in which their places were reserved.
 //!
-//! A record is a header of one word and the event behind it. Programs reserve records at the head, under a lock;
-//! a reader takes finished ones from the tail. Both positions only grow; a record's place is its position modulo
-//! the size. A record never wraps around: where the end is too near, a discarded one fills it.
+//! A record is a header of one word and the event behind it. Programs reserve records at the head; readers take finished
+//! ones, copy them, and give their space back at the tail. These positions only grow, and none overtakes the one
+//! before it; a record's place is its position modulo the size. A record never wraps around: where the end is too near, a
+//! discarded one fills it.
+//!
+//! Events are written, cleared and copied without a lock. Until it is finished an event is that of the program which has
+//! reserved it; once a reader has taken it, that reader's.
 
+use core::ops::ControlFlow;
 use core::sync::atomic::{AtomicU64, Ordering};
 
 use cbpf_translator::OutOfMemory;
@@ -13,20 +18,24 @@ use super::words::{WORD, Words};
 
 /// In a header: nobody has finished the event yet.
 const BUSY: u64 = 1 << 32;
-/// In a header: there is no event.
+/// In a header: there is no event, or none any more.
 const DISCARDED: u64 = 1 << 33;
 /// In a header: bytes of the event.
 const LEN: u64 = BUSY.wrapping_sub(1);
+
+/// How many records are looked at before a lock is let go.
+const STEPS: usize = 64;
 
 #[derive(Debug)]
 pub(crate) struct Ring {
     words: Words,
     /// Where the next record goes; written under `producer`.
     head: AtomicU64,
-    /// Where the oldest record is; written under `consumer`.
+    /// Where the oldest record is whose space has not been given back; written under `next`.
     tail: AtomicU64,
     producer: Lock<()>,
-    consumer: Lock<()>,
+    /// Where the oldest record is that no reader has taken or passed.
+    next: Lock<u64>,
     lost: AtomicU64,
 }
 
@@ -38,6 +47,13 @@ pub(crate) struct Reservation {
     len: u32,
 }
 
+/// An event that a reader has taken.
+#[derive(Clone, Copy, Debug)]
+struct Taken {
+    position: u64,
+    len: u32,
+}
+
 impl Ring {
     /// A ring of `size` bytes, a power of two.
     pub(super) fn new(size: u32, preemption: &'static dyn Preemption) -> Result<Self, OutOfMemory> {
@@ -46,7 +62,7 @@ impl Ring {
             head: AtomicU64::new(0),
             tail: AtomicU64::new(0),
             producer: Lock::new((), preemption),
-            consumer: Lock::new((), preemption),
+            next: Lock::new(0, preemption),
             lost: AtomicU64::new(0),
         })
     }
@@ -92,11 +108,11 @@ impl Ring {
         if let Some(event) = filler.checked_sub(WORD as u64) {
             self.header(head)?.store(DISCARDED | event, Ordering::Relaxed);
         }
-        let offset = usize::try_from(self.place(start)).ok()?.checked_add(WORD)?;
-        self.words.clear(offset, len as usize);
+        let offset = self.event(start)?;
         self.header(start)?.store(BUSY | u64::from(len), Ordering::Relaxed);
         self.head.store(new_head, Ordering::Release);
         drop(lock);
+        self.words.clear(offset, len as usize);
         Some(Reservation { offset, len })
     }
 
@@ -110,39 +126,66 @@ impl Ring {
 
     /// As [`Map::next_event`](super::Map::next_event).
     pub(super) fn next(&self, event: &mut [u8]) -> Option<usize> {
-        let _lock = self.consumer.lock();
+        let taken = self.take();
+        let copied = taken.and_then(|Taken { position, len }| {
+            let room = event.len().min(len as usize);
+            let read = self.words.read(self.event(position)?, event.get_mut(..room)?);
+            self.header(position)?.store(DISCARDED | u64::from(len), Ordering::Release);
+            read.map(|()| len as usize)
+        });
+        while self.give_back().is_continue() {}
+        copied
+    }
+
+    /// Takes the oldest event, which no other reader is then given.
+    fn take(&self) -> Option<Taken> {
         loop {
-            let tail = self.tail.load(Ordering::Relaxed);
-            if tail == self.head.load(Ordering::Acquire) {
-                return None;
-            }
-            let header = self.header(tail)?.load(Ordering::Acquire);
-            if header & BUSY != 0 {
-                return None;
-            }
-            let len = (header & LEN) as u32;
-            let mut found = None;
-            if header & DISCARDED == 0 {
-                let offset = usize::try_from(self.place(tail)).ok()?.checked_add(WORD)?;
-                let room = event.len().min(len as usize);
-                self.words.read(offset, event.get_mut(..room)?)?;
-                found = Some(len as usize);
-            }
-            self.tail.store(tail.wrapping_add(record_len(len)), Ordering::Release);
-            if found.is_some() {
-                return found;
+            let mut next = self.next.lock();
+            for _ in 0..STEPS {
+                let position = *next;
+                if position == self.head.load(Ordering::Acquire) {
+                    return None;
+                }
+                let header = self.header(position)?.load(Ordering::Acquire);
+                if header & BUSY != 0 {
+                    return None;
+                }
+                let len = (header & LEN) as u32;
+                *next = position.wrapping_add(record_len(len));
+                if header & DISCARDED == 0 {
+                    return Some(Taken { position, len });
+                }
             }
         }
     }
 
-    /// Whether somebody holds one of its locks.
+    /// Lets programs have the space of the oldest records, as far as nobody reads them any more.
+    fn give_back(&self) -> ControlFlow<()> {
+        let next = self.next.lock();
+        for _ in 0..STEPS {
+            let tail = self.tail.load(Ordering::Relaxed);
+            // What readers did with an event comes before what programs do with its space.
+            let header = self.header(tail).map_or(0, |header| header.load(Ordering::Acquire));
+            if tail == *next || header & DISCARDED == 0 {
+                return ControlFlow::Break(());
+            }
+            self.tail.store(tail.wrapping_add(record_len((header & LEN) as u32)), Ordering::Release);
+        }
+        ControlFlow::Continue(())
+    }
+
     #[cfg(test)]
     pub(super) fn is_locked(&self) -> bool {
-        self.producer.is_locked() || self.consumer.is_locked()
+        self.producer.is_locked() || self.next.is_locked()
     }
 
     fn header(&self, position: u64) -> Option<&AtomicU64> {
         self.words.word(usize::try_from(self.place(position)).ok()?)
+    }
+
+    /// Where the event of the record at a position begins.
+    fn event(&self, position: u64) -> Option<usize> {
+        usize::try_from(self.place(position)).ok()?.checked_add(WORD)
     }
 
     fn place(&self, position: u64) -> u64 {

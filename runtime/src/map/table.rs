@@ -1,43 +1,65 @@
 //! Values by key: the hash, the hash that forgets the least recently used, and task storage.
+//!
+//! The lock is held for one piece of a value at a time. Nobody else can find the slot of an entry that is being made,
+//! so its value may take as many pieces as it likes; what is read, or changed, piece by piece is looked up for each of
+//! them, since its slot can have become another key's. So a value of several pieces may be found half changed, and
+//! half one and half the other where two threads change it at once, but never with bytes of another key.
 
 use alloc::vec::Vec;
 use core::hash::Hasher;
+use core::iter;
+use core::num::NonZero;
+use core::ops::Range;
 
 use cbpf_translator::OutOfMemory;
-use hashbrown::HashTable;
 use siphasher::sip::SipHasher13;
 
-use super::lock::{Lock, Preemption};
+use super::lock::{Guard, Lock, Preemption, touched};
 use super::words::{WORD, Words};
 use super::{AccessError, CreateError, MAX_BYTES, Update};
 
-/// Names an entry: its place among keys and values.
-type Slot = u32;
+/// The most of a value that is copied before the lock is let go.
+const PIECE: usize = 1024;
 
 /// A bounded hash table whose values do not move.
 #[derive(Debug)]
 pub(super) struct Table {
     values: Words,
+    value_len: usize,
     stride: usize,
     key_len: usize,
-    /// Whether a new entry takes the place of the one that was used the longest time ago, where no other is free.
-    evicts: bool,
     seed: [u64; 2],
     index: Lock<Index>,
 }
 
+/// Names an entry: its place among keys and values.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Slot(
+    /// One more than its index, so that an `Option` takes no more room.
+    NonZero<u32>,
+);
+
 /// Which entries there are.
 #[derive(Debug)]
 struct Index {
-    /// The slots of all entries, by their keys. Its capacity is twice what it can ever have, so that hashbrown
-    /// never grows it: what deleted entries leave behind it then removes in place.
-    slots: HashTable<Slot>,
+    /// The first entry of each bucket, in which are those whose hashes end alike. There are at least as many buckets
+    /// as entries, a power of two; so those in one are few, where keys are chosen without knowing the seed.
+    buckets: Vec<Option<Slot>>,
+    /// By slot.
+    nodes: Vec<Node>,
     keys: Vec<u8>,
     key_len: usize,
-    /// The slots without an entry; the one on top was freed last and is taken first.
-    free: Vec<Slot>,
-    in_use: Vec<bool>,
+    /// The first slot without an entry. The one that was freed last is taken first.
+    free: Option<Slot>,
     recency: Recency,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Node {
+    /// The next entry of the bucket, or the next free slot.
+    next: Option<Slot>,
+    hash: u32,
+    is_entry: bool,
 }
 
 /// Where the value of an entry begins, in steps that keep it aligned.
@@ -45,7 +67,14 @@ pub(super) fn stride(value_size: u32) -> usize {
     (value_size as usize).next_multiple_of(WORD)
 }
 
+/// The parts of a value that are copied one after the other.
+fn pieces(len: usize) -> impl Iterator<Item = Range<usize>> {
+    (0..len).step_by(PIECE).map(move |start| start..start.saturating_add(PIECE).min(len))
+}
+
 impl Table {
+    /// `evicts`: whether a new entry takes the place of the one that was used the longest time ago, where no other is
+    /// free.
     pub(super) fn new(
         key_len: usize,
         value_size: u32,
@@ -58,21 +87,22 @@ impl Table {
         if stride.saturating_add(key_len).saturating_mul(count) > MAX_BYTES {
             return Err(CreateError::TooLarge);
         }
-        let mut slots = HashTable::new();
-        let room = count.saturating_mul(2);
-        slots.try_reserve(room, |_| 0).map_err(|_| OutOfMemory)?;
-        let mut free = reserved(count)?;
-        free.extend((0..max_entries).rev());
+        let mut nodes = reserved(count)?;
+        nodes.extend(
+            (1..=max_entries)
+                .map(|next| Node { next: Slot::new(next).filter(|_| next < max_entries), ..Node::default() }),
+        );
         let index = Index {
-            slots,
+            buckets: filled(count.next_power_of_two(), None)?,
+            nodes,
             keys: filled(key_len.saturating_mul(count), 0)?,
             key_len,
-            free,
-            in_use: filled(count, false)?,
+            free: Slot::new(0),
             recency: Recency::new(if evicts { count } else { 0 })?,
         };
         let values = Words::new(stride.saturating_mul(count))?;
-        Ok(Self { values, stride, key_len, evicts, seed, index: Lock::new(index, preemption) })
+        let value_len = value_size as usize;
+        Ok(Self { values, value_len, stride, key_len, seed, index: Lock::new(index, preemption) })
     }
 
     pub(super) fn words(&self) -> &Words {
@@ -93,11 +123,16 @@ impl Table {
     }
 
     /// Copies the value of `key`, which is not thereby used.
-    pub(super) fn read(&self, key: &[u8], value: &mut [u8]) -> Result<Option<()>, AccessError> {
+    pub(super) fn read(&self, key: &[u8], value: &mut [u8]) -> Result<(), AccessError> {
         let hash = self.hash(key)?;
-        let index = self.index.lock();
-        let slot = index.find(hash, key).ok_or(AccessError::NotFound)?;
-        Ok(self.values.read(self.offset(slot), value))
+        for part in pieces(value.len()) {
+            let index = self.index.lock();
+            let slot = index.find(hash, key).ok_or(AccessError::NotFound)?;
+            let from = self.offset(slot).saturating_add(part.start);
+            let read = value.get_mut(part).and_then(|value| self.values.read(from, value));
+            read.ok_or(AccessError::ValueSize)?;
+        }
+        Ok(())
     }
 
     pub(super) fn find_or_create(&self, key: &[u8]) -> Result<usize, AccessError> {
@@ -107,153 +142,246 @@ impl Table {
             index.recency.touch(slot);
             return Ok(self.offset(slot));
         }
-        let slot = self.take_slot(&mut index)?;
-        self.values.clear(self.offset(slot), self.stride);
-        self.insert(&mut index, hash, key, slot);
+        let slot = index.take_slot()?;
+        let clear = |to, part: Range<usize>| Some(self.values.clear(to, part.len()));
+        let (mut index, _) = self.fill(index, slot, clear);
+        if let Some(other) = index.find(hash, key) {
+            index.give_back(slot);
+            index.recency.touch(other);
+            return Ok(self.offset(other));
+        }
+        index.insert(hash, key, slot);
         Ok(self.offset(slot))
     }
 
-    /// Follows `htab_map_update_elem` and `htab_lru_map_update_elem`.
+    /// Follows `htab_map_update_elem` and `htab_lru_map_update_elem`. `write` writes a part of the value where it is
+    /// told.
     pub(super) fn update(
         &self,
         key: &[u8],
         update: Update,
-        write: impl FnOnce(&Words, usize) -> Option<()>,
+        mut write: impl FnMut(usize, Range<usize>) -> Option<()>,
     ) -> Result<(), AccessError> {
         let hash = self.hash(key)?;
         let mut index = self.index.lock();
-        if let Some(slot) = index.find(hash, key) {
-            if update == Update::Create {
-                return Err(AccessError::Exists);
+        if index.find(hash, key).is_none() {
+            if update == Update::Change {
+                return Err(AccessError::NotFound);
             }
+            let slot = index.take_slot()?;
+            let filled;
+            (index, filled) = self.fill(index, slot, &mut write);
+            if filled.is_none() {
+                index.give_back(slot);
+                return Err(AccessError::ValueSize);
+            }
+            if index.find(hash, key).is_none() {
+                index.insert(hash, key, slot);
+                return Ok(());
+            }
+            // Another thread has made it meanwhile.
+            index.give_back(slot);
+        }
+        if update == Update::Create {
+            return Err(AccessError::Exists);
+        }
+        for part in pieces(self.value_len) {
+            if part.start != 0 {
+                drop(index);
+                index = self.index.lock();
+            }
+            // Whoever has taken it out meanwhile did so after this update.
+            let Some(slot) = index.find(hash, key) else { break };
             index.recency.touch(slot);
-            return write(&self.values, self.offset(slot)).ok_or(AccessError::ValueSize);
+            let to = self.offset(slot).saturating_add(part.start);
+            write(to, part).ok_or(AccessError::ValueSize)?;
         }
-        if update == Update::Change {
-            return Err(AccessError::NotFound);
-        }
-        let slot = self.take_slot(&mut index)?;
-        if write(&self.values, self.offset(slot)).is_none() {
-            index.free.push(slot);
-            return Err(AccessError::ValueSize);
-        }
-        self.insert(&mut index, hash, key, slot);
         Ok(())
+    }
+
+    /// Writes the whole value of a slot that nobody can find; lets the lock go meanwhile if that takes more than a piece.
+    fn fill<'t>(
+        &'t self,
+        index: Guard<'t, Index>,
+        slot: Slot,
+        mut write: impl FnMut(usize, Range<usize>) -> Option<()>,
+    ) -> (Guard<'t, Index>, Option<()>) {
+        let offset = self.offset(slot);
+        let mut fill =
+            || pieces(self.value_len).try_for_each(|part| write(offset.saturating_add(part.start), part));
+        if self.value_len <= PIECE {
+            let filled = fill();
+            return (index, filled);
+        }
+        drop(index);
+        let filled = fill();
+        (self.index.lock(), filled)
     }
 
     pub(super) fn remove(&self, key: &[u8]) -> Result<(), AccessError> {
         let hash = self.hash(key)?;
         let mut index = self.index.lock();
         let slot = index.find(hash, key).ok_or(AccessError::NotFound)?;
-        index.remove(hash, slot);
-        index.free.push(slot);
+        index.remove(slot);
+        index.give_back(slot);
         Ok(())
     }
 
-    /// Gives `to` a copy of what `from` has, if that has anything.
+    /// Gives `to`, which has nothing, a copy of what `from` has, if that has anything.
     pub(super) fn duplicate(&self, from: &[u8], to: &[u8]) -> Result<(), AccessError> {
         let (hash_from, hash_to) = (self.hash(from)?, self.hash(to)?);
         let mut index = self.index.lock();
-        let Some(source) = index.find(hash_from, from) else { return Ok(()) };
-        let slot = match index.find(hash_to, to) {
-            Some(slot) => slot,
-            None => {
-                let slot = self.take_slot(&mut index)?;
-                self.insert(&mut index, hash_to, to, slot);
-                slot
-            }
-        };
-        self.values.copy(self.offset(source), self.offset(slot), self.stride).ok_or(AccessError::ValueSize)
-    }
-
-    /// Copies the entry of a slot, if it has one.
-    pub(super) fn entry(&self, slot: Slot, key: &mut [u8], value: &mut [u8]) -> Option<()> {
-        let index = self.index.lock();
-        if !*index.in_use.get(slot as usize)? {
-            return None;
+        if index.find(hash_from, from).is_none() {
+            return Ok(());
         }
-        let from = index.key(slot)?;
-        key.get_mut(..from.len())?.copy_from_slice(from);
-        self.values.read(self.offset(slot), value)
+        let slot = index.take_slot()?;
+        for part in pieces(self.value_len) {
+            if part.start != 0 {
+                drop(index);
+                index = self.index.lock();
+            }
+            let Some(source) = index.find(hash_from, from) else {
+                // It has gone meanwhile.
+                index.give_back(slot);
+                return Ok(());
+            };
+            let [source, copy] = [source, slot].map(|slot| self.offset(slot).saturating_add(part.start));
+            if self.values.copy(source, copy, part.len()).is_none() {
+                index.give_back(slot);
+                return Err(AccessError::ValueSize);
+            }
+        }
+        if let Some(other) = index.find(hash_to, to) {
+            index.remove(other);
+            index.give_back(other);
+        }
+        index.insert(hash_to, to, slot);
+        Ok(())
     }
 
-    /// Whether somebody holds its lock.
+    /// Copies the key of the entry of a slot, if it has one.
+    pub(super) fn key(&self, slot: u32, key: &mut [u8]) -> Option<()> {
+        let slot = Slot::new(slot)?;
+        let index = self.index.lock();
+        let from = index.node(slot)?.is_entry.then(|| index.key(slot)).flatten()?;
+        key.get_mut(..from.len())?.copy_from_slice(from);
+        Some(())
+    }
+
     #[cfg(test)]
     pub(super) fn is_locked(&self) -> bool {
         self.index.is_locked()
     }
 
-    /// A slot that no entry has.
-    fn take_slot(&self, index: &mut Index) -> Result<Slot, AccessError> {
-        if let Some(slot) = index.free.pop() {
-            return Ok(slot);
+    fn hash(&self, key: &[u8]) -> Result<u32, AccessError> {
+        if key.len() != self.key_len {
+            return Err(AccessError::KeySize);
         }
-        let oldest = if self.evicts { index.recency.oldest() } else { None };
-        let slot = oldest.ok_or(AccessError::Full)?;
-        let hash = index.key(slot).map_or(0, |key| self.hash_bytes(key));
-        index.remove(hash, slot);
-        Ok(slot)
-    }
-
-    fn insert(&self, index: &mut Index, hash: u64, key: &[u8], slot: Slot) {
-        if let Some(place) = index.key_mut(slot) {
-            place.copy_from_slice(key);
-        }
-        if let Some(in_use) = index.in_use.get_mut(slot as usize) {
-            *in_use = true;
-        }
-        index.recency.push(slot);
-        let Index { slots, keys, key_len, .. } = index;
-        slots.insert_unique(hash, slot, |slot| {
-            key_at(keys, *key_len, *slot).map_or(0, |key| self.hash_bytes(key))
-        });
-    }
-
-    fn hash(&self, key: &[u8]) -> Result<u64, AccessError> {
-        if key.len() == self.key_len { Ok(self.hash_bytes(key)) } else { Err(AccessError::KeySize) }
-    }
-
-    fn hash_bytes(&self, key: &[u8]) -> u64 {
         let [k0, k1] = self.seed;
         let mut hasher = SipHasher13::new_with_keys(k0, k1);
         hasher.write(key);
-        hasher.finish()
+        Ok(hasher.finish() as u32)
     }
 
     fn offset(&self, slot: Slot) -> usize {
-        self.stride.saturating_mul(slot as usize)
+        self.stride.saturating_mul(slot.index())
+    }
+}
+
+impl Slot {
+    fn new(index: u32) -> Option<Self> {
+        NonZero::new(index.wrapping_add(1)).map(Self)
+    }
+
+    const fn index(self) -> usize {
+        self.0.get().wrapping_sub(1) as usize
     }
 }
 
 impl Index {
-    fn find(&self, hash: u64, key: &[u8]) -> Option<Slot> {
-        self.slots.find(hash, |slot| self.key(*slot) == Some(key)).copied()
+    fn find(&self, hash: u32, key: &[u8]) -> Option<Slot> {
+        let is_it = |slot: &Slot| {
+            self.node(*slot).is_some_and(|node| node.hash == hash) && self.key(*slot) == Some(key)
+        };
+        self.bucket(hash).find(is_it)
+    }
+
+    fn bucket(&self, hash: u32) -> impl Iterator<Item = Slot> {
+        let first = self.buckets.get(self.bucket_of(hash)).copied().flatten();
+        iter::successors(first, |slot| self.node(*slot)?.next)
+    }
+
+    fn bucket_of(&self, hash: u32) -> usize {
+        hash as usize & self.buckets.len().wrapping_sub(1)
+    }
+
+    /// A slot without an entry; it is then the caller's.
+    fn take_slot(&mut self) -> Result<Slot, AccessError> {
+        if let Some(slot) = self.free {
+            self.free = self.node(slot).and_then(|node| node.next);
+            return Ok(slot);
+        }
+        let slot = self.recency.oldest().ok_or(AccessError::Full)?;
+        self.remove(slot);
+        Ok(slot)
+    }
+
+    fn give_back(&mut self, slot: Slot) {
+        let next = self.free.replace(slot);
+        if let Some(node) = self.nodes.get_mut(slot.index()) {
+            *node = Node { next, ..Node::default() };
+        }
+    }
+
+    fn insert(&mut self, hash: u32, key: &[u8], slot: Slot) {
+        if let Some(place) = self.key_mut(slot) {
+            place.copy_from_slice(key);
+        }
+        let bucket = self.bucket_of(hash);
+        let next = self.buckets.get_mut(bucket).and_then(|first| first.replace(slot));
+        if let Some(node) = self.nodes.get_mut(slot.index()) {
+            *node = Node { next, hash, is_entry: true };
+        }
+        self.recency.push(slot);
     }
 
     /// Takes an entry out; its slot is then the caller's.
-    fn remove(&mut self, hash: u64, slot: Slot) {
-        if let Ok(entry) = self.slots.find_entry(hash, |other| *other == slot) {
-            entry.remove();
+    fn remove(&mut self, slot: Slot) {
+        let Some(Node { next, hash, .. }) = self.node(slot) else { return };
+        let leads_here = |other: &Slot| self.node(*other).is_some_and(|node| node.next == Some(slot));
+        let before = self.bucket(hash).find(leads_here);
+        let link = match before {
+            Some(before) => self.nodes.get_mut(before.index()).map(|node| &mut node.next),
+            None => {
+                let bucket = self.bucket_of(hash);
+                self.buckets.get_mut(bucket)
+            }
+        };
+        if let Some(link) = link {
+            *link = next;
         }
-        if let Some(in_use) = self.in_use.get_mut(slot as usize) {
-            *in_use = false;
+        if let Some(node) = self.nodes.get_mut(slot.index()) {
+            *node = Node::default();
         }
         self.recency.remove(slot);
     }
 
+    fn node(&self, slot: Slot) -> Option<Node> {
+        touched(size_of::<Node>());
+        self.nodes.get(slot.index()).copied()
+    }
+
     fn key(&self, slot: Slot) -> Option<&[u8]> {
-        key_at(&self.keys, self.key_len, slot)
+        touched(self.key_len);
+        let start = self.key_len.checked_mul(slot.index())?;
+        self.keys.get(start..)?.get(..self.key_len)
     }
 
     fn key_mut(&mut self, slot: Slot) -> Option<&mut [u8]> {
-        let start = self.key_len.checked_mul(slot as usize)?;
+        touched(self.key_len);
+        let start = self.key_len.checked_mul(slot.index())?;
         self.keys.get_mut(start..)?.get_mut(..self.key_len)
     }
-}
-
-fn key_at(keys: &[u8], key_len: usize, slot: Slot) -> Option<&[u8]> {
-    let start = key_len.checked_mul(slot as usize)?;
-    keys.get(start..)?.get(..key_len)
 }
 
 /// The entries from the one used last to the one used longest ago, as a list through all slots. Without slots it
@@ -313,7 +441,8 @@ impl Recency {
     }
 
     fn link(&mut self, slot: Slot) -> Option<&mut Link> {
-        self.links.get_mut(slot as usize)
+        touched(size_of::<Link>());
+        self.links.get_mut(slot.index())
     }
 }
 

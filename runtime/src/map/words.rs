@@ -5,6 +5,8 @@ use core::sync::atomic::{AtomicU64, Ordering};
 
 use cbpf_translator::OutOfMemory;
 
+use super::lock::touched;
+
 /// Bytes of a word.
 pub(crate) const WORD: usize = 8;
 
@@ -46,11 +48,13 @@ impl Words {
 
     /// The word at a multiple of [`WORD`].
     pub(crate) fn word(&self, offset: usize) -> Option<&AtomicU64> {
+        touched(WORD);
         offset.is_multiple_of(WORD).then(|| self.0.get(offset / WORD)).flatten()
     }
 
     /// Reads bytes. `None` if they are not all in here; `to` then holds anything.
     pub(crate) fn read(&self, offset: usize, to: &mut [u8]) -> Option<()> {
+        touched(to.len());
         each_word(offset, to.len(), |at, word, range| {
             let bytes = self.0.get(word)?.load(Ordering::Relaxed).to_ne_bytes();
             to.get_mut(at..)?.iter_mut().zip(bytes.get(range)?).for_each(|(to, from)| *to = *from);
@@ -60,6 +64,7 @@ impl Words {
 
     /// Writes bytes. `None` if they are not all in here; some may then be written.
     pub(crate) fn write(&self, offset: usize, from: &[u8]) -> Option<()> {
+        touched(from.len());
         each_word(offset, from.len(), |at, word, range| {
             let word = self.0.get(word)?;
             let from = from.get(at..)?;
@@ -78,12 +83,14 @@ impl Words {
 
     /// Sets bytes to 0, from one multiple of [`WORD`] to another.
     pub(crate) fn clear(&self, offset: usize, len: usize) {
+        touched(len);
         let words = self.0.iter().skip(offset / WORD).take(len.div_ceil(WORD));
         words.for_each(|word| word.store(0, Ordering::Relaxed));
     }
 
     /// Copies words from one multiple of [`WORD`] to another.
     pub(crate) fn copy(&self, from: usize, to: usize, len: usize) -> Option<()> {
+        touched(len.saturating_mul(2));
         for index in 0..len.div_ceil(WORD) {
             let word = self.0.get((from / WORD).saturating_add(index))?.load(Ordering::Relaxed);
             self.0.get((to / WORD).saturating_add(index))?.store(word, Ordering::Relaxed);

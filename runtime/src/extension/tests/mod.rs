@@ -9,6 +9,7 @@ mod lower;
 mod maps;
 mod parity;
 mod plan;
+mod threads;
 
 use std::boxed::Box;
 use std::vec;
