@@ -15,6 +15,7 @@ use syscalls::{x86, x86_64};
 
 use super::enforce;
 use super::kernel::{Caller, Settings};
+use super::killable;
 use super::listener;
 use super::proc::Status;
 use super::record::Record;
@@ -106,6 +107,12 @@ impl Tracer {
                 Err(Errno::ECHILD) => {}
                 Err(error) => return Err(error),
             }
+        }
+        while self.tasks.killable().next().is_some() {
+            if let Some(stop) = sys::wait_for(killable::PERIOD)? {
+                return Ok(stop);
+            }
+            killable::end_waits(&self.tasks);
         }
         sys::wait()
     }
@@ -401,7 +408,11 @@ impl Tracer {
     fn leave(&mut self, tid: Pid) -> nix::Result<()> {
         let Some(task) = self.tasks.get(tid) else { return Ok(()) };
         task.in_clone.set(false);
-        let signal = enforce::exit(Caller::new(&self.tasks, task, self.settings))?;
+        let signal =
+            match (enforce::exit(Caller::new(&self.tasks, task, self.settings))?, task.dies_of.take()) {
+                (signal, 0) => signal,
+                (_, fatal) => fatal,
+            };
         self.synced(tid, task.tgid);
         sys::resume(tid, signal)
     }
