@@ -5,6 +5,7 @@
 mod common;
 
 use std::fs::{self, File};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::thread;
@@ -408,4 +409,51 @@ fn listeners_are_refused_in_order() {
 #[test]
 fn threads_get_a_filter_with_a_listener() {
     same_program("notify_tsync");
+}
+
+#[test]
+fn a_program_with_clone3() {
+    same_program("clone3");
+}
+
+/// clone3(2) reads what child it is to make from memory, which another thread may change until then.
+#[test]
+fn no_child_runs_untraced() {
+    const KILLED: [i32; 2] = [128 + 9, 128 + 11];
+    let dir = TempDir::new().unwrap();
+    for (width, entries) in [("-m64", &["native", "int80"][..]), ("-m32", &["native"])] {
+        let program = compile(dir.path(), "untraced", width, &[]);
+        for (kind, entry) in ["fork", "vfork", "thread"]
+            .into_iter()
+            .flat_map(|kind| entries.iter().map(move |entry| (kind, entry)))
+        {
+            let mut command = run([""; 0]);
+            command.arg(&program).args([kind, entry]).process_group(0);
+            let ended = ended(&mut command);
+            assert_eq!(ended.stdout, "", "{width} {kind} {entry}");
+            assert!(KILLED.contains(&ended.status), "{width} {kind} {entry}: {ended:?}");
+        }
+    }
+}
+
+/// Programs that race with what is done for them, and print what goes wrong on no Linux.
+fn nothing_goes_wrong(name: &str, widths: &[&str]) {
+    let dir = TempDir::new().unwrap();
+    for width in widths {
+        let program = compile(dir.path(), name, width, &[]);
+        let without = ended(&mut Command::new(&program));
+        assert_eq!((without.stdout.as_str(), without.status), ("done\n", 0), "{name} {width}");
+        let with = ended(run([""; 0]).arg(&program));
+        assert_eq!((with.stdout.as_str(), with.status), ("done\n", 0), "{name} {width}");
+    }
+}
+
+#[test]
+fn children_have_what_their_own_parent_had() {
+    nothing_goes_wrong("orphans", &["-m64", "-m32"]);
+}
+
+#[test]
+fn who_is_to_die_keeps_no_handler() {
+    nothing_goes_wrong("keeps_handler", &["-m64", "-m32"]);
 }

@@ -78,7 +78,7 @@ pub(super) fn die(caller: &Caller, entry: Arch, sigsys: Sigsys) -> nix::Result<(
         set_arguments(&mut regs, entry, &[libc::SIGSYS as u64, default, 0, size_of::<u64>() as u64]);
         setregs(task.tid, regs)?;
     }
-    task.at_exit.set(AtExit::Die { sigsys, reset });
+    task.at_exit.set(AtExit::Die { sigsys });
     Ok(())
 }
 
@@ -114,13 +114,14 @@ pub(super) fn exit(caller: Caller) -> nix::Result<i32> {
             task.sigsys.set(Some(sigsys));
             Ok(libc::SIGSYS)
         }
-        AtExit::Die { sigsys, reset } => {
-            if reset && getregs(task.tid)?.rax != 0 {
-                // The default could not be put back. The process dies all the same, of another signal.
+        AtExit::Die { sigsys } => {
+            let status = Status::of(task.tid);
+            if (status.caught() | status.ignored()) & SIGSYS_BIT != 0 {
+                // The default could not be put back, or another thread has changed what was put there. The
+                // process dies all the same, of another signal.
                 signal::kill(task.tgid, Signal::SIGKILL)?;
             }
-            let mask = Status::of(task.tid).blocked() & !SIGSYS_BIT;
-            sys::set_signal_mask(task.tid, mask)?;
+            sys::set_signal_mask(task.tid, sys::signal_mask(task.tid)? & !SIGSYS_BIT)?;
             task.sigsys.set(Some(sigsys));
             Ok(libc::SIGSYS)
         }

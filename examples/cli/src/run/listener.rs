@@ -20,7 +20,6 @@ use syscalls::{x86, x86_64};
 use super::enforce;
 use super::kernel::Caller;
 use super::killable;
-use super::proc::Status;
 use super::sys;
 use super::task::{AtExit, Task};
 
@@ -54,9 +53,6 @@ const NOTIF_POINTER: u64 = 24;
 
 /// Bytes below the stack pointer that a function may use without moving it.
 const RED_ZONE: u64 = 128;
-
-/// Every signal; those that cannot be blocked the host leaves out.
-const ALL_SIGNALS: u64 = u64::MAX;
 
 /// A listener that the host has. What it is asked it knows better itself: whether it is open when it is to
 /// make another, and when its last user is gone.
@@ -114,22 +110,40 @@ pub(super) struct Installation {
 
 /// The end of an installation that failed, while the listener is closed that the host had made for it.
 pub(super) struct Closing {
-    /// The descriptor, and the number of the call that closes it.
-    fd: u64,
-    nr: u64,
+    call: Close,
     /// Those that the installation returns with.
     regs: user_regs_struct,
     /// The signals that the thread blocked.
     blocked: u64,
 }
 
+/// close(2) of a descriptor.
+struct Close {
+    fd: u64,
+    entry: Arch,
+}
+
+impl Close {
+    fn nr(&self) -> i32 {
+        match self.entry {
+            Arch::I386 => x86::Sysno::close.id(),
+            _ => x86_64::Sysno::close.id(),
+        }
+    }
+
+    /// Whether a thread is at this call. Its number is another call's by another entry.
+    fn is(&self, data: &SeccompData) -> bool {
+        let [first, ..] = data.args;
+        Arch::of_call(data.arch, data.nr) == Some(self.entry) && data.nr == self.nr() && first == self.fd
+    }
+}
+
 impl Step {
     /// Whether this is the end of `data`, a call that the thread has just come to.
     pub(super) fn ends(&self, data: &SeccompData) -> bool {
-        let [first, ..] = data.args;
         match self {
             Self::Install(_) => false,
-            Self::Closed(Closing { fd, nr, .. }) => u64::from(data.nr.cast_unsigned()) == *nr && first == *fd,
+            Self::Closed(Closing { call, .. }) => call.is(data),
         }
     }
 }
@@ -214,30 +228,26 @@ fn installed_on_host(caller: Caller, installation: Installation) -> nix::Result<
         Err(errno) => {
             regs.rax = (-i64::from(errno.into_raw())).cast_unsigned();
             if listens {
-                return close(task, entry, returned.cast_unsigned(), regs);
+                return close(task, Close { fd: returned.cast_unsigned(), entry }, regs);
             }
         }
     }
     setregs(task.tid, regs)
 }
 
-/// Makes a thread that is at the exit of a call close descriptor `fd`, and then return with `regs`.
-fn close(task: &Task, entry: Arch, fd: u64, regs: user_regs_struct) -> nix::Result<()> {
+/// Makes a thread that is at the exit of a call close a descriptor, and then return with `regs`.
+fn close(task: &Task, call: Close, regs: user_regs_struct) -> nix::Result<()> {
     /// Of each instruction that makes a call: the host goes back by it too when it restarts one.
     const LENGTH: u64 = 2;
-    let nr = match entry {
-        Arch::I386 => x86::Sysno::close.id(),
-        _ => x86_64::Sysno::close.id(),
-    } as u64;
     // No handler is to run before.
-    let blocked = Status::of(task.tid).blocked();
-    sys::set_signal_mask(task.tid, ALL_SIGNALS)?;
+    let blocked = sys::signal_mask(task.tid)?;
+    sys::set_signal_mask(task.tid, sys::ALL_SIGNALS)?;
     let mut closing = regs;
     closing.rip = regs.rip.wrapping_sub(LENGTH);
-    closing.rax = nr;
-    enforce::set_arguments(&mut closing, entry, &[fd]);
+    closing.rax = call.nr() as u64;
+    enforce::set_arguments(&mut closing, call.entry, &[call.fd]);
     setregs(task.tid, closing)?;
-    task.at_exit.set(AtExit::Host(Box::new(Step::Closed(Closing { fd, nr, regs, blocked }))));
+    task.at_exit.set(AtExit::Host(Box::new(Step::Closed(Closing { call, regs, blocked }))));
     Ok(())
 }
 
@@ -305,4 +315,27 @@ pub(super) fn received(caller: &Caller, notif: u64) -> nix::Result<()> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_number_of_close_is_no_close_by_another_entry() {
+        let entries = [(Arch::X86_64, 3), (Arch::I386, 6)];
+        for (entry, _) in entries {
+            let call = Close { fd: 5, entry };
+            let at = |of: Arch, nr, fd| {
+                let arch = of.audit_arch();
+                call.is(&SeccompData { nr, arch, instruction_pointer: 0, args: [fd, 0, 0, 0, 0, 0] })
+            };
+            for (of, nr) in entries {
+                assert_eq!(at(of, nr, 5), of == entry);
+                assert!(!at(of, nr, 6));
+            }
+            // read(2) by `int 0x80`, lstat(2) by `syscall`, close(2) by x32's.
+            assert!(!at(Arch::I386, 3, 5) && !at(Arch::X86_64, 6, 5) && !at(Arch::X86_64, 0x4000_0003, 5));
+        }
+    }
 }

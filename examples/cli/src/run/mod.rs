@@ -5,6 +5,7 @@
 //! It carries programs to try filters on them. What a hostile program can do against ptrace(2) it can do here
 //! too; the place to confine one is a kernel.
 
+mod birth;
 mod denied;
 mod enforce;
 mod helpers;

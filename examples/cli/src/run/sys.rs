@@ -184,6 +184,19 @@ fn request(request: libc::c_uint, tid: Pid, data: *mut c_void) -> nix::Result<()
     Errno::result(result).map(drop)
 }
 
+/// Every signal; those that cannot be blocked the host leaves out.
+pub(super) const ALL_SIGNALS: u64 = u64::MAX;
+
+/// The signals that are blocked, signal n in bit n - 1.
+pub(super) fn signal_mask(tid: Pid) -> nix::Result<u64> {
+    let mut mask = 0_u64;
+    let size = ptr::without_provenance_mut::<c_void>(size_of::<u64>());
+    let to = ptr::from_mut(&mut mask).cast::<c_void>();
+    // SAFETY: PTRACE_GETSIGMASK writes as many bytes to `data` as `addr` says, and `mask` has them.
+    let result = unsafe { libc::ptrace(libc::PTRACE_GETSIGMASK, tid.as_raw(), size, to) };
+    Errno::result(result).map(|_| mask)
+}
+
 /// Replaces the mask of blocked signals.
 pub(super) fn set_signal_mask(tid: Pid, mask: u64) -> nix::Result<()> {
     let size = ptr::without_provenance_mut::<c_void>(size_of::<u64>());
@@ -233,8 +246,8 @@ pub(super) fn set_sigsys(tid: Pid, sigsys: Sigsys) -> nix::Result<()> {
 pub(super) enum Call {
     /// At its entry, with what a filter sees of it.
     Entry(SeccompData),
-    /// At its exit.
-    Exit,
+    /// At its exit, with what the host returns.
+    Exit(i64),
 }
 
 /// The call that a thread in a system call stop is at.
@@ -245,18 +258,24 @@ pub(super) enum Call {
 pub(super) fn call(tid: Pid) -> nix::Result<Call> {
     let info = ptrace::syscall_info(tid)?;
     match info.op {
-        libc::PTRACE_SYSCALL_INFO_ENTRY => {}
-        libc::PTRACE_SYSCALL_INFO_EXIT => return Ok(Call::Exit),
-        _ => return Err(Errno::ESRCH),
+        libc::PTRACE_SYSCALL_INFO_ENTRY => {
+            // SAFETY: `op` says that the kernel filled this member.
+            let entry = unsafe { info.u.entry };
+            Ok(Call::Entry(SeccompData {
+                nr: entry.nr as i32,
+                arch: info.arch,
+                instruction_pointer: info.instruction_pointer,
+                args: entry.args,
+            }))
+        }
+        libc::PTRACE_SYSCALL_INFO_EXIT => {
+            // SAFETY: `op` says that the kernel filled this member.
+            let exit = unsafe { info.u.exit };
+            Ok(Call::Exit(exit.sval))
+        }
+        // It is at no call, though its stop was one: it has been killed.
+        _ => Err(Errno::ESRCH),
     }
-    // SAFETY: `op` says that the kernel filled this member.
-    let entry = unsafe { info.u.entry };
-    Ok(Call::Entry(SeccompData {
-        nr: entry.nr as i32,
-        arch: info.arch,
-        instruction_pointer: info.instruction_pointer,
-        args: entry.args,
-    }))
 }
 
 /// A thread of another program, stopped as long as this is there.

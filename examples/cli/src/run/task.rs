@@ -8,6 +8,7 @@ use libc::c_int;
 use nix::unistd::Pid;
 use seccomp_kernel::{Sigsys, TaskIds, Thread, ThreadState};
 
+use super::birth::Guard;
 use super::listener::Step;
 use super::proc::Status;
 
@@ -23,8 +24,10 @@ pub(super) struct Task {
     no_new_privs: Cell<bool>,
     /// It is on its way out and counts as a live thread no longer.
     pub(super) exiting: Cell<bool>,
-    /// It is in a call that may make another thread.
-    pub(super) in_clone: Cell<bool>,
+    /// It is in a call that may make another thread, and has told of none. The child begins with this guard.
+    pub(super) in_clone: Cell<Option<Guard>>,
+    /// What its registers are guarded by.
+    pub(super) guard: Cell<Option<Guard>>,
     /// Its instruction pointer may have the mark of a call that a supervisor is asked about.
     pub(super) marked: Cell<bool>,
     /// That call waits killably once it is received.
@@ -51,8 +54,8 @@ pub(super) enum AtExit {
     Return { nr: u64, value: i64 },
     /// It did not run: put the number `nr` back into both registers that hold it, and send SIGSYS.
     Trap { nr: u64, sigsys: Sigsys },
-    /// It did not run, or, if `reset`, put SIGSYS back to its default instead: the process dies of that signal.
-    Die { sigsys: Sigsys, reset: bool },
+    /// It did not run, or put SIGSYS back to its default instead: the process dies of that signal.
+    Die { sigsys: Sigsys },
     /// The host made another call in its place.
     Host(Box<Step>),
     /// It receives for a supervisor, into this buffer.
@@ -61,15 +64,16 @@ pub(super) enum AtExit {
 
 impl Task {
     pub(super) fn new(tid: Pid, tgid: Pid, seccomp: ThreadState) -> Self {
-        static LAST: AtomicU64 = AtomicU64::new(0);
+        static NEXT: AtomicU64 = AtomicU64::new(1);
         Self {
             tid,
             tgid,
-            id: LAST.fetch_add(1, Ordering::Relaxed),
+            id: NEXT.fetch_add(1, Ordering::Relaxed),
             seccomp,
             no_new_privs: Cell::default(),
             exiting: Cell::default(),
             in_clone: Cell::default(),
+            guard: Cell::default(),
             marked: Cell::default(),
             killable: Cell::default(),
             received: Cell::default(),
@@ -87,7 +91,12 @@ impl Task {
         child.no_new_privs.set(self.no_new_privs.get());
         // It has its parent's registers.
         child.marked.set(true);
+        child.guard.set(self.in_clone.get());
         child
+    }
+
+    pub(super) fn id(&self) -> u64 {
+        self.id
     }
 
     /// The same thread after it executed a program, which makes it the first of its process.
@@ -155,7 +164,12 @@ impl Tasks {
 
     /// Whether some thread may be about to tell of another that it has made.
     pub(super) fn any_in_clone(&self) -> bool {
-        self.0.values().any(|task| task.in_clone.get())
+        self.0.values().any(|task| task.in_clone.get().is_some())
+    }
+
+    /// Whether the thread of this id may be about to tell of another that it has made.
+    pub(super) fn is_in_clone(&self, id: u64) -> bool {
+        self.0.values().any(|task| task.id == id && task.in_clone.get().is_some())
     }
 
     /// Those that wait for a supervisor so that only a fatal signal ends it once the call is received.
@@ -174,13 +188,17 @@ impl Tasks {
         self.0.values().filter(move |other| other.tgid == tgid && other.tid != tid && !other.exiting.get())
     }
 
-    /// The thread `former` executed a program: it is now the only one of process `tgid`, and its first.
-    pub(super) fn executed(&mut self, former: Pid, tgid: Pid) {
-        let Some(task) = self.remove(former) else { return };
-        for (_, other) in self.0.extract_if(|_, other| other.tgid == tgid) {
+    /// The thread `former` executed a program: it is now the only one of process `tgid`, and its first. The result
+    /// is the others, of which extensions remember nothing any more.
+    pub(super) fn executed(&mut self, former: Pid, tgid: Pid) -> Vec<Task> {
+        let Some(task) = self.remove(former) else { return Vec::new() };
+        let others: Vec<_> =
+            self.0.extract_if(|_, other| other.tgid == tgid).map(|(_, other)| other).collect();
+        for other in &others {
             other.seccomp.task_exited(other.ids(), [&task.seccomp]);
         }
         self.insert(task.executed());
+        others
     }
 
     /// The thread, which is no longer among these, is gone: extensions forget it.

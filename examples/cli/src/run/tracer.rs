@@ -13,17 +13,17 @@ use seccomp_kernel::uapi::FilterFlags;
 use seccomp_kernel::{Arch, Kernel, LogMask, Pass, ThreadState, Verdict, evaluate, syscall, uapi};
 use syscalls::{x86, x86_64};
 
+use super::birth::{self, Makes};
 use super::enforce;
 use super::kernel::{Caller, Settings};
 use super::killable;
 use super::listener;
-use super::proc::Status;
 use super::record::Record;
 use super::sys::{self, Call, Event};
 use super::task::{AtExit, Task, Tasks};
 use crate::host;
 
-/// `CLONE_UNTRACED`: the child would not be seized.
+/// `CLONE_UNTRACED`: the child would not be traced.
 const CLONE_UNTRACED: u64 = 0x0080_0000;
 
 const PR_GET_NO_NEW_PRIVS: u32 = 39;
@@ -33,8 +33,8 @@ pub(super) struct Tracer {
     tasks: Tasks,
     /// Stops that are to be served, of each thread the last.
     stops: VecDeque<(Pid, Event)>,
-    /// Stops of threads whose parent has not told of them yet.
-    unborn: HashMap<Pid, Event>,
+    /// The stops, or ends, of threads whose parent has not told of them yet.
+    unborn: HashMap<Pid, Unborn>,
     /// Threads that ended in a call that may have made another, which they cannot tell of any more.
     bereaved: VecDeque<Task>,
     /// Threads at the entry of a call for which it is too early.
@@ -58,6 +58,16 @@ pub(super) struct Start {
     pub(super) state: ThreadState,
     /// The signals that are blocked, signal n in bit n - 1.
     pub(super) blocked: u64,
+}
+
+/// A thread whose parent has not told of it yet.
+enum Unborn {
+    /// It has stopped, and has not run; `parent` is the id of who made it.
+    Stopped {
+        event: Event,
+        parent: u64,
+    },
+    Ended,
 }
 
 /// The most threads in `bereaved`. Most have made no other; the newest count.
@@ -145,7 +155,11 @@ impl Tracer {
                 // Who made it may be waiting for its end, and so never tell of it.
                 return sys::resume(tid, 0);
             }
-            self.unborn.insert(tid, event);
+            let unborn = match event {
+                Event::Ended(_) => Unborn::Ended,
+                event => Unborn::Stopped { event, parent: birth::parent(tid)? },
+            };
+            self.unborn.insert(tid, unborn);
             return Ok(());
         };
         let tgid = task.tgid;
@@ -153,6 +167,7 @@ impl Tracer {
         let held = killer.is_some_and(|killer| killer != tid);
         if !matches!(event, Event::Ended(_)) {
             listener::unmark(task)?;
+            birth::lift(task)?;
         }
         match event {
             Event::Ended(_) => {
@@ -187,7 +202,7 @@ impl Tracer {
                     AtExit::Host(_) => signal::kill(tgid, Signal::SIGKILL),
                     _ => self.enter(tid, &data),
                 },
-                Call::Exit => self.leave(tid),
+                Call::Exit(returned) => self.leave(tid, returned),
             },
             Event::Signal(libc::SIGSYS) => {
                 if let Some(sigsys) = task.sigsys.take() {
@@ -221,8 +236,14 @@ impl Tracer {
     }
 
     fn ended(&mut self, tid: Pid) {
-        let Some(task) = self.tasks.remove(tid) else { return };
-        if !task.in_clone.get() {
+        if let Some(task) = self.tasks.remove(tid) {
+            self.gone(task);
+        }
+    }
+
+    /// A thread is no longer among those that are carried.
+    fn gone(&mut self, task: Task) {
+        if task.in_clone.get().is_none() {
             self.tasks.forget(&task);
             return;
         }
@@ -236,7 +257,9 @@ impl Tracer {
 
     fn executed(&mut self, tid: Pid) -> nix::Result<()> {
         let former = Pid::from_raw(ptrace::getevent(tid)? as i32);
-        self.tasks.executed(former, tid);
+        for other in self.tasks.executed(former, tid) {
+            self.gone(other);
+        }
         if tid == self.program
             && let Some(Start { state, blocked }) = self.start.take()
         {
@@ -250,33 +273,38 @@ impl Tracer {
 
     fn born(&mut self, parent: Pid, child: Pid) -> nix::Result<()> {
         let Some(parent) = self.tasks.get(parent) else { return Ok(()) };
-        // Told; should it be killed now, there is no other to tell of.
-        parent.in_clone.set(false);
         let first = self.unborn.remove(&child);
-        if matches!(first, Some(Event::Ended(_))) {
+        let task = parent.child(child);
+        // Told; should it be killed now, there is no other to tell of.
+        parent.in_clone.set(None);
+        if matches!(first, Some(Unborn::Ended)) {
             return Ok(());
         }
-        let task = parent.child(child);
         if parent.seccomp.task_forked(parent.ids(), task.ids()).is_err() {
             if_alive(no_place(child))?;
         }
         self.tasks.insert(task);
-        first.map_or(Ok(()), |event| if_alive(self.serve(child, event)))
+        match first {
+            Some(Unborn::Stopped { event, .. }) => if_alive(self.serve(child, event)),
+            _ => Ok(()),
+        }
     }
 
     /// Takes in threads whose parent ended before it could tell of them, with the parent's filters.
     fn adopt(&mut self) -> nix::Result<()> {
-        if self.unborn.is_empty() || self.tasks.any_in_clone() {
-            return Ok(());
-        }
-        for (tid, event) in std::mem::take(&mut self.unborn) {
-            if matches!(event, Event::Ended(_)) {
+        let any_in_clone = !self.unborn.is_empty() && self.tasks.any_in_clone();
+        for (tid, unborn) in std::mem::take(&mut self.unborn) {
+            let (event, parent) = match unborn {
+                Unborn::Stopped { event, parent } if !self.tasks.is_in_clone(parent) => (event, parent),
                 // Also processes that were children of this one before it was this command.
-                continue;
-            }
-            let tgid = Status::of(tid).tgid().unwrap_or(tid);
-            let of_its_process = self.bereaved.iter().position(|parent| parent.tgid == tgid);
-            match self.bereaved.remove(of_its_process.unwrap_or(0)) {
+                Unborn::Ended if !any_in_clone => continue,
+                may_be_told => {
+                    self.unborn.insert(tid, may_be_told);
+                    continue;
+                }
+            };
+            let parent = self.bereaved.iter().position(|task| task.id() == parent);
+            match parent.and_then(|index| self.bereaved.remove(index)) {
                 Some(parent) => {
                     let task = parent.child(tid);
                     if parent.seccomp.task_forked(parent.ids(), task.ids()).is_err() {
@@ -320,7 +348,7 @@ impl Tracer {
             Some(task) if !self.dying.contains_key(&task.tgid) => match sys::call(tid)? {
                 Call::Entry(data) => self.enter(tid, &data),
                 // It was killed meanwhile.
-                Call::Exit => Ok(()),
+                Call::Exit(_) => Ok(()),
             },
             _ => Ok(()),
         }
@@ -339,7 +367,7 @@ impl Tracer {
                 }
                 self.syncing.insert(task.tgid, tid);
                 // Who waits for a supervisor may wait for long, perhaps for this thread.
-                self.tasks.siblings(task).any(|other| other.in_clone.get() && !other.marked.get())
+                self.tasks.siblings(task).any(|other| other.in_clone.get().is_some() && !other.marked.get())
             }
             _ => false,
         }
@@ -405,14 +433,18 @@ impl Tracer {
         sys::resume(tid, 0)
     }
 
-    fn leave(&mut self, tid: Pid) -> nix::Result<()> {
+    fn leave(&mut self, tid: Pid, returned: i64) -> nix::Result<()> {
         let Some(task) = self.tasks.get(tid) else { return Ok(()) };
-        task.in_clone.set(false);
-        let signal =
-            match (enforce::exit(Caller::new(&self.tasks, task, self.settings))?, task.dies_of.take()) {
-                (signal, 0) => signal,
-                (_, fatal) => fatal,
-            };
+        if birth::is_untold(task, returned) {
+            signal::kill(task.tgid, Signal::SIGKILL)?;
+            return sys::resume(tid, 0);
+        }
+        task.in_clone.set(None);
+        let exit = enforce::exit(Caller::new(&self.tasks, task, self.settings))?;
+        let signal = match task.dies_of.take() {
+            0 => exit,
+            fatal => fatal,
+        };
         self.synced(tid, task.tgid);
         sys::resume(tid, signal)
     }
@@ -436,7 +468,6 @@ fn proceed(caller: &Caller, entry: Arch, data: &SeccompData) -> nix::Result<()> 
     let task = caller.task;
     let [first, second, third, ..] = data.args;
     let served = Served::of(entry, data.nr);
-    prepare(task, served, data);
     let result = match served {
         // What x32 offers differs from host to host; it offers no seccomp here.
         Some(Served::Seccomp | Served::Prctl) if entry == Arch::X32 => Err(syscalls::Errno::ENOSYS),
@@ -451,7 +482,7 @@ fn proceed(caller: &Caller, entry: Arch, data: &SeccompData) -> nix::Result<()> 
         Some(Served::Clone | Served::Clone3) if makes_untraced(caller, served, data) => {
             Err(syscalls::Errno::ENOSYS)
         }
-        _ => return Ok(()),
+        _ => return prepare(task, served, data, false),
     };
     if caller.needs_host.get() {
         return listener::install_on_host(caller, entry, data);
@@ -473,27 +504,33 @@ fn notify(caller: &Caller, entry: Arch, data: &SeccompData) -> nix::Result<()> {
     if is_ours {
         return enforce::return_value(caller.task, -i64::from(libc::ENOSYS));
     }
-    prepare(caller.task, served, data);
+    prepare(caller.task, served, data, true)?;
     listener::mark(caller.task)
 }
 
-/// Notes what has to be known when the host runs a call.
-fn prepare(task: &Task, served: Option<Served>, data: &SeccompData) {
-    task.in_clone.set(matches!(served, Some(Served::Fork | Served::Clone | Served::Clone3)));
+/// Prepares a thread for a call that the host runs, after it has `asked` a supervisor.
+fn prepare(task: &Task, served: Option<Served>, data: &SeccompData, asked: bool) -> nix::Result<()> {
     let [_, request, argument, ..] = data.args;
-    if matches!(served, Some(Served::Ioctl)) && request as u32 == SECCOMP_IOCTL_NOTIF_RECV {
-        task.at_exit.set(AtExit::Received { notif: argument });
+    match served {
+        Some(Served::Fork | Served::Clone) => birth::guard(task, Makes::Judged, asked),
+        Some(Served::Clone3) => birth::guard(task, Makes::Unjudged, asked),
+        Some(Served::Ioctl) if request as u32 == SECCOMP_IOCTL_NOTIF_RECV => {
+            task.at_exit.set(AtExit::Received { notif: argument });
+            Ok(())
+        }
+        _ => Ok(()),
     }
 }
 
-/// Whether a call would make a thread or process that is not traced, and so without its filters.
+/// Whether a call is to make a thread or process that is not traced, and so without its filters. What clone3(2) is
+/// given may change until the host reads it, and then the child does not run.
 fn makes_untraced(caller: &Caller, served: Option<Served>, data: &SeccompData) -> bool {
     let [first, ..] = data.args;
     match served {
         Some(Served::Clone) => first & CLONE_UNTRACED != 0,
         Some(Served::Clone3) => {
             let mut flags = [0; 8];
-            caller.read_user(first, &mut flags).is_err() || u64::from_ne_bytes(flags) & CLONE_UNTRACED != 0
+            caller.read_user(first, &mut flags).is_ok() && u64::from_ne_bytes(flags) & CLONE_UNTRACED != 0
         }
         _ => false,
     }
