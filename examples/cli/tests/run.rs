@@ -397,6 +397,11 @@ fn calls_that_wait_for_a_supervisor_end_otherwise() {
 }
 
 #[test]
+fn calls_that_wait_for_a_supervisor_are_killable() {
+    same_program("notify_killable");
+}
+
+#[test]
 fn listeners_are_refused_in_order() {
     same_program("notify_flags");
 }

@@ -119,8 +119,8 @@ impl<'a> Kernel for Caller<'a> {
         Ok(f(self))
     }
 
-    fn new_listener(&self, _wait_killable: bool) -> Result<Made, ListenerError> {
-        self.made.map(Made).ok_or_else(|| {
+    fn new_listener(&self, wait_killable: bool) -> Result<Made, ListenerError> {
+        self.made.map(|fd| Made { fd, wait_killable }).ok_or_else(|| {
             self.needs_host.set(true);
             ListenerError::Unsupported
         })

@@ -19,6 +19,7 @@ use syscalls::{x86, x86_64};
 
 use super::enforce;
 use super::kernel::Caller;
+use super::killable;
 use super::sys;
 use super::task::{AtExit, Task};
 
@@ -44,7 +45,10 @@ const PROGRAM_SIZE: usize = PROGRAM.len() * SockFilter::SIZE;
 /// The program and a `sock_fprog`.
 const SCRATCH_SIZE: usize = PROGRAM_SIZE + SockFprog::NATIVE_SIZE;
 
-/// Where `seccomp_notif` has the instruction pointer.
+/// Where `seccomp_notif` has the thread's id.
+const NOTIF_PID: u64 = 8;
+
+/// Where it has the instruction pointer.
 const NOTIF_POINTER: u64 = 24;
 
 /// Bytes below the stack pointer that a function may use without moving it.
@@ -53,7 +57,10 @@ const RED_ZONE: u64 = 128;
 /// A listener that the host has. What it is asked it knows better itself: whether it is open when it is to
 /// make another, and when its last user is gone.
 #[derive(Debug)]
-struct OnHost;
+struct OnHost {
+    /// Calls wait killably once they are received.
+    wait_killable: bool,
+}
 
 impl Listener for OnHost {
     fn is_open(&self) -> bool {
@@ -64,15 +71,18 @@ impl Listener for OnHost {
 }
 
 /// The descriptor of a listener that the host has made.
-pub(super) struct Made(pub(super) i32);
+pub(super) struct Made {
+    pub(super) fd: i32,
+    pub(super) wait_killable: bool,
+}
 
 impl NewListener for Made {
     fn listener(&self) -> Arc<dyn Listener> {
-        Arc::new(OnHost)
+        Arc::new(OnHost { wait_killable: self.wait_killable })
     }
 
     fn publish(self) -> i32 {
-        self.0
+        self.fd
     }
 }
 
@@ -253,17 +263,28 @@ pub(super) fn with_listener(filter: &Filter) -> Option<&Filter> {
     filter.newest_first().find(|filter| filter.listener().is_some())
 }
 
+/// Whether the supervisor of `state` makes calls wait killably.
+fn waits_killably(state: &ThreadState) -> bool {
+    let listener = state.filter().and_then(with_listener).and_then(Filter::listener);
+    listener
+        .and_then(|listener| listener.downcast_ref())
+        .is_some_and(|OnHost { wait_killable }| *wait_killable)
+}
+
 /// Has the supervisor asked about the call that a thread is at the entry of.
 pub(super) fn mark(task: &Task) -> nix::Result<()> {
     let mut regs = getregs(task.tid)?;
     regs.rip |= MARK;
     setregs(task.tid, regs)?;
     task.marked.set(true);
+    task.killable.set(waits_killably(&task.seccomp));
     Ok(())
 }
 
 /// Takes the mark from a thread that may have it.
 pub(super) fn unmark(task: &Task) -> nix::Result<()> {
+    task.killable.set(false);
+    task.received.set(None);
     if task.marked.take() {
         let mut regs = getregs(task.tid)?;
         if regs.rip & MARK != 0 {
@@ -274,7 +295,7 @@ pub(super) fn unmark(task: &Task) -> nix::Result<()> {
     Ok(())
 }
 
-/// Takes the mark from what a supervisor may have received at `notif`.
+/// Takes the mark from what a supervisor may have received at `notif`, and notes who waits for it.
 pub(super) fn received(caller: &Caller, notif: u64) -> nix::Result<()> {
     let address = notif.wrapping_add(NOTIF_POINTER);
     let mut pointer = [0; 8];
@@ -285,6 +306,13 @@ pub(super) fn received(caller: &Caller, notif: u64) -> nix::Result<()> {
     if pointer & MARK != 0 {
         // Fails if it is no longer to be written, and then the supervisor's other threads are at it.
         let _ = caller.write_user(address, &(pointer & !MARK).to_ne_bytes());
+        let (mut id, mut pid) = ([0; 8], [0; 4]);
+        if caller.read_user(notif, &mut id).is_ok()
+            && caller.read_user(notif.wrapping_add(NOTIF_PID), &mut pid).is_ok()
+        {
+            let (id, pid) = (u64::from_ne_bytes(id), i32::from_ne_bytes(pid));
+            killable::received(caller.tasks, caller.task.tid, id, pid);
+        }
     }
     Ok(())
 }

@@ -10,6 +10,7 @@ mod denied;
 mod enforce;
 mod helpers;
 mod kernel;
+mod killable;
 mod launch;
 mod listener;
 pub(crate) mod proc;

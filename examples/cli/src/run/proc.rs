@@ -36,6 +36,16 @@ impl Status {
         self.field("NSpid")?.split_whitespace().last()?.parse().ok()
     }
 
+    /// In how many pid namespaces the thread has an id, counted from that of `/proc` inwards.
+    pub(super) fn namespaces(&self) -> Option<usize> {
+        Some(self.field("NSpid")?.split_whitespace().count())
+    }
+
+    /// The thread's id in the innermost of so many.
+    pub(super) fn tid_at(&self, namespaces: usize) -> Option<i32> {
+        self.field("NSpid")?.split_whitespace().nth(namespaces.checked_sub(1)?)?.parse().ok()
+    }
+
     /// Whether its process is the first of a pid namespace.
     pub(super) fn is_init(&self) -> bool {
         self.field("NStgid").is_some_and(|ids| ids.split_whitespace().last() == Some("1"))
@@ -49,6 +59,11 @@ impl Status {
     /// The process that traces it.
     pub(super) fn tracer(&self) -> Option<Pid> {
         Some(Pid::from_raw(self.field("TracerPid")?.parse().ok()?))
+    }
+
+    /// The signals that it or its process has got and not yet taken, signal n in bit n - 1.
+    pub(super) fn pending(&self) -> u64 {
+        self.mask("SigPnd") | self.mask("ShdPnd")
     }
 
     /// The signals that are blocked, signal n in bit n - 1.

@@ -30,6 +30,10 @@ pub(super) fn forward(program: Pid) -> anyhow::Result<()> {
     let mut set = SigSet::all();
     KEPT.into_iter().for_each(|signal| set.remove(signal));
     set.thread_block().context("cannot block signals")?;
+    // Waited for by who looks for children, and by nobody else.
+    let mut children = SigSet::empty();
+    children.add(Signal::SIGCHLD);
+    children.thread_block().context("cannot block signals")?;
     let signals = SignalFd::new(&set).context("cannot receive signals")?;
     let leads_session = getsid(None) == Ok(Pid::this());
     thread::Builder::new().name("signals".into()).spawn(move || {

@@ -4,16 +4,21 @@
 #![allow(unsafe_code, reason = "system calls that nix does not bind; each block has its proof")]
 
 use std::ffi::c_void;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::ptr;
+use std::time::Duration;
 
 use cbpf_translator::SockFilter;
 use cbpf_translator::cbpf::MAX_INSNS;
 use libc::c_int;
 use nix::errno::Errno;
 use nix::sys::ptrace;
+use nix::sys::signal::{SigSet, Signal};
+use nix::sys::time::TimeSpec;
 use nix::unistd::Pid;
 use seccomp_kernel::Sigsys;
 use seccomp_kernel::introspect::{PTRACE_SECCOMP_GET_FILTER, PTRACE_SECCOMP_GET_METADATA};
+use seccomp_kernel::notify::{SECCOMP_IOCTL_NOTIF_SEND, SeccompNotifResp};
 use seccomp_kernel::uapi::{FilterFlags, SYS_SECCOMP};
 use seccomp_runtime::SeccompData;
 
@@ -57,6 +62,24 @@ pub(super) fn wait() -> nix::Result<(Pid, Event)> {
 /// ECHILD if there is none left.
 pub(super) fn wait_now(thread: Option<Pid>) -> nix::Result<Option<(Pid, Event)>> {
     wait_with(thread.unwrap_or(ANY), libc::WNOHANG)
+}
+
+/// Waits for any thread, but no longer than this. SIGCHLD is blocked.
+///
+/// # Errors
+///
+/// As [`wait`].
+pub(super) fn wait_for(time: Duration) -> nix::Result<Option<(Pid, Event)>> {
+    if let Some(stop) = wait_now(None)? {
+        return Ok(Some(stop));
+    }
+    let mut set = SigSet::empty();
+    set.add(Signal::SIGCHLD);
+    let time = TimeSpec::from_duration(time);
+    // SAFETY: both point at values that live as long as the call, which writes nothing to a null pointer. That the time
+    // is over is no failure, for there is another look.
+    unsafe { libc::sigtimedwait(set.as_ref(), ptr::null_mut(), time.as_ref()) };
+    wait_now(None)
 }
 
 /// Every thread, to waitpid(2).
@@ -116,6 +139,37 @@ pub(super) fn reset_signal(signal: c_int) -> nix::Result<()> {
     // handler is put in place that could not run.
     let result = unsafe { libc::syscall(libc::SYS_rt_sigaction, signal, action, former, size) };
     Errno::result(result).map(drop)
+}
+
+/// A descriptor of another process, which is traced.
+///
+/// # Errors
+///
+/// It is closed, or the process has ended.
+pub(super) fn descriptor(process: Pid, fd: c_int) -> nix::Result<OwnedFd> {
+    let no_flags: libc::c_uint = 0;
+    // SAFETY: pidfd_open(2) takes two numbers and touches no memory of this process.
+    let pidfd = Errno::result(unsafe { libc::syscall(libc::SYS_pidfd_open, process.as_raw(), no_flags) })?;
+    // SAFETY: the call has just made it, and nothing else has it.
+    let pidfd = unsafe { OwnedFd::from_raw_fd(pidfd as c_int) };
+    // SAFETY: pidfd_getfd(2) takes three numbers and touches no memory of this process.
+    let copy = unsafe { libc::syscall(libc::SYS_pidfd_getfd, pidfd.as_raw_fd(), fd, no_flags) };
+    let copy = Errno::result(copy)?;
+    // SAFETY: the call has just made it, and nothing else has it.
+    Ok(unsafe { OwnedFd::from_raw_fd(copy as c_int) })
+}
+
+/// Answers a call in its supervisor's place.
+///
+/// # Errors
+///
+/// ENOENT if the listener has received no such call, EINPROGRESS if it is answered.
+pub(super) fn answer(listener: &OwnedFd, response: &SeccompNotifResp) -> nix::Result<()> {
+    let request = libc::c_ulong::from(SECCOMP_IOCTL_NOTIF_SEND);
+    let response = ptr::from_ref(response);
+    // SAFETY: SEND reads a `seccomp_notif_resp` at `response`, and it is one. The caller has made sure of the file, but
+    // others' ioctls of another meaning would have another number.
+    Errno::result(unsafe { libc::ioctl(listener.as_raw_fd(), request, response) }).map(drop)
 }
 
 /// Leaves a thread in its group stop, but lets SIGCONT end that.

@@ -1,9 +1,10 @@
 //! The threads that are carried.
 
 use std::cell::Cell;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use libc::c_int;
 use nix::unistd::Pid;
 use seccomp_kernel::{Sigsys, TaskIds, Thread, ThreadState};
 
@@ -29,6 +30,12 @@ pub(super) struct Task {
     pub(super) guard: Cell<Option<Guard>>,
     /// Its instruction pointer may have the mark of a call that a supervisor is asked about.
     pub(super) marked: Cell<bool>,
+    /// That call waits killably once it is received.
+    pub(super) killable: Cell<bool>,
+    /// The id that it was received with, if it waits so.
+    pub(super) received: Cell<Option<u64>>,
+    /// The signal that its process dies of when its call ends, or 0.
+    pub(super) dies_of: Cell<c_int>,
     /// It is in a group stop.
     pub(super) stopped: Cell<bool>,
     /// What is to be done when its call ends.
@@ -68,6 +75,9 @@ impl Task {
             in_clone: Cell::default(),
             guard: Cell::default(),
             marked: Cell::default(),
+            killable: Cell::default(),
+            received: Cell::default(),
+            dies_of: Cell::default(),
             stopped: Cell::default(),
             at_exit: Cell::default(),
             sigsys: Cell::default(),
@@ -160,6 +170,16 @@ impl Tasks {
     /// Whether the thread of this id may be about to tell of another that it has made.
     pub(super) fn is_in_clone(&self, id: u64) -> bool {
         self.0.values().any(|task| task.id == id && task.in_clone.get().is_some())
+    }
+
+    /// Those that wait for a supervisor so that only a fatal signal ends it once the call is received.
+    pub(super) fn killable(&self) -> impl Iterator<Item = &Task> {
+        self.0.values().filter(|task| task.killable.get())
+    }
+
+    /// The processes that they belong to.
+    pub(super) fn processes(&self) -> HashSet<Pid> {
+        self.0.values().map(|task| task.tgid).collect()
     }
 
     /// The other threads of a thread's process that are not exiting.

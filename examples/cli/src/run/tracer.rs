@@ -16,6 +16,7 @@ use syscalls::{x86, x86_64};
 use super::birth::{self, Makes};
 use super::enforce;
 use super::kernel::{Caller, Settings};
+use super::killable;
 use super::listener;
 use super::record::Record;
 use super::sys::{self, Call, Event};
@@ -116,6 +117,12 @@ impl Tracer {
                 Err(Errno::ECHILD) => {}
                 Err(error) => return Err(error),
             }
+        }
+        while self.tasks.killable().next().is_some() {
+            if let Some(stop) = sys::wait_for(killable::PERIOD)? {
+                return Ok(stop);
+            }
+            killable::end_waits(&self.tasks);
         }
         sys::wait()
     }
@@ -433,7 +440,11 @@ impl Tracer {
             return sys::resume(tid, 0);
         }
         task.in_clone.set(None);
-        let signal = enforce::exit(Caller::new(&self.tasks, task, self.settings))?;
+        let exit = enforce::exit(Caller::new(&self.tasks, task, self.settings))?;
+        let signal = match task.dies_of.take() {
+            0 => exit,
+            fatal => fatal,
+        };
         self.synced(tid, task.tgid);
         sys::resume(tid, signal)
     }
