@@ -454,6 +454,7 @@ const OLD: &str = "{
 \t\"defaultAction\": \"SCMP_ACT_KILL_PROCESS\",
 \t\"architectures\": [\"SCMP_ARCH_X86_64\"],
 \t\"flags\": [],
+\t\"listenerPath\": \"/run/agent.sock\",
 \t\"syscalls\": [
 \t\t{\"names\": [\"mkdir\", \"chroot\"], \"action\": \"SCMP_ACT_ERRNO\", \"errnoRet\": 38, \"comment\": \"never\"},
 \t\t{\"names\": [\"rmdir\"], \"action\": \"SCMP_ACT_TRAP\"},

@@ -17,11 +17,10 @@ pub struct Profile {
     pub(super) architectures: Option<Vec<String>>,
     pub(super) arch_map: Option<Vec<ArchMap>>,
     pub(super) flags: Option<Vec<String>>,
-    // For whoever starts the supervisor; the filter is the same.
-    #[serde(rename = "listenerPath")]
-    _listener_path: Option<Value>,
+    // For whoever finds the supervisor; the filter is the same.
+    pub(super) listener_path: Option<String>,
     #[serde(rename = "listenerMetadata")]
-    _listener_metadata: Option<Value>,
+    _listener_metadata: Option<String>,
     pub(super) syscalls: Option<Vec<Rule>>,
     /// Where there are keys that nobody reads.
     #[serde(skip)]
