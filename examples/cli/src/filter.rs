@@ -12,7 +12,7 @@ use cbpf_translator::seccomp::{AUDIT_ARCH_NAMES, RET_NAMES};
 use cbpf_translator::{Checked, SockFilter, asm, check};
 use seccomp_kernel::Arch;
 use seccomp_rbpf::names::Meant;
-use seccomp_rbpf::profile::Meaning;
+use seccomp_rbpf::profile::{Meaning, edit};
 
 use crate::extension::{self, Extension, Unverified};
 use crate::profile_args::ProfileArgs;
@@ -46,7 +46,7 @@ pub fn load_any(argument: &Path, arch: Arch, profile: &ProfileArgs) -> anyhow::R
     checked.with_context(|| Name(argument).to_string())
 }
 
-/// A profile's meaning, and the JSON that it is in.
+/// A profile's meaning, and its JSON, which is a part of that of a bundle.
 pub type WithJson = (Meaning, Vec<u8>);
 
 /// Loads a filter of either kind, and the profile that it was, with its JSON.
@@ -73,7 +73,8 @@ pub fn load_with_profile(
         }
         let meaning = options.meaning(argument, &json, arch)?;
         let filter = check(meaning.compile()?)?;
-        Ok((Filter::Classic(filter), Some((meaning, json))))
+        let section = edit::section(text(&json)?)?.as_bytes().to_vec();
+        Ok((Filter::Classic(filter), Some((meaning, section))))
     };
     load().with_context(|| Name(argument).to_string())
 }

@@ -6,6 +6,7 @@ mod arch;
 mod assemble;
 mod bench;
 mod check;
+mod closed;
 mod compile;
 mod diff;
 mod disasm;

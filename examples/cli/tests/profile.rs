@@ -222,6 +222,44 @@ fn many_rules_fit_or_are_said_not_to() {
     fails(command().arg("check").arg(path), 2, "syscalls[0]: more than 32768 rules");
 }
 
+/// What an OCI bundle has in its `config.json`.
+fn bundle(profile: &str) -> String {
+    format!(
+        "{{\"ociVersion\": \"1.0.2\",\n\"process\": {{\"args\": [\"true\"]}},\n\"linux\": {{\"namespaces\": [],\n\"seccomp\": {profile}}}}}\n"
+    )
+}
+
+#[test]
+fn a_bundles_profile_is_read_where_it_stands() {
+    let folder = TempDir::new().unwrap();
+    let profile = format!("{{\"defaultAction\": \"SCMP_ACT_ERRNO\", \"syscalls\": [{RULES}]}}");
+    let alone = file(&folder, "profile.json", &profile);
+    let config = file(&folder, "config.json", bundle(&profile));
+    let both =
+        [&alone, &config].map(|path| printed(command().arg("compile").arg(path).args(["--format", "text"])));
+    assert_eq!(both[0], both[1]);
+    let explained = printed(command().arg("explain").arg(&config).args(["--nr", "clone"]));
+    assert!(explained.contains("syscalls[1] decides: clone, if arg0 & 0x7e020000 == 0x0"), "{explained}");
+
+    // Errors and warnings have the place in the whole file.
+    let config = |profile: &str| file(&folder, "config.json", bundle(profile));
+    let odd = config("{\"defaultAction\": \"SCMP_ACT_ALLOW\", \"syscall\": []}");
+    fails(command().arg("check").arg(odd).arg("--strict"), 2, "linux.seccomp.syscall: not a key of profiles");
+    let bad = config("{\"defaultAction\": 7}");
+    fails(
+        command().arg("check").arg(bad),
+        2,
+        "config.json: read as a profile: invalid type: integer `7`, expected a string at line 4 column 30",
+    );
+    for none in ["null".into(), bundle("{}").replace("seccomp", "sysctl")] {
+        let none = if none == "null" { config(&none) } else { file(&folder, "config.json", none) };
+        let words = "config.json: read as a profile: a bundle without linux.seccomp, of which runtimes filter nothing";
+        fails(command().arg("check").arg(none), 2, words);
+    }
+    let none = file(&folder, "config.json", "{\"ociVersion\": \"1.0.2\"}");
+    fails(command().arg("check").arg(none), 2, "a bundle without linux.seccomp");
+}
+
 /// A name that is nearly another's.
 #[test]
 fn names_that_are_likely_meant_are_told() {

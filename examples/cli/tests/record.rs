@@ -454,6 +454,7 @@ const OLD: &str = "{
 \t\"defaultAction\": \"SCMP_ACT_KILL_PROCESS\",
 \t\"architectures\": [\"SCMP_ARCH_X86_64\"],
 \t\"flags\": [],
+\t\"listenerPath\": \"/run/agent.sock\",
 \t\"syscalls\": [
 \t\t{\"names\": [\"mkdir\", \"chroot\"], \"action\": \"SCMP_ACT_ERRNO\", \"errnoRet\": 38, \"comment\": \"never\"},
 \t\t{\"names\": [\"rmdir\"], \"action\": \"SCMP_ACT_TRAP\"},
@@ -550,6 +551,28 @@ fn the_profile_of_containers_is_added_to() {
     assert!(calls.iter().all(|(_, allowed)| *allowed), "{calls:?}");
     program.record(&profile, &["--merge", profile.to_str().unwrap()]);
     assert_eq!(fs::read_to_string(&profile).unwrap(), after);
+}
+
+/// The rest of a bundle's configuration stays as it is.
+#[test]
+fn a_bundles_profile_is_added_to_in_its_place() {
+    let program = Program::new(&["true"]);
+    let (old, new) = (program.beside("config.json"), program.beside("new.json"));
+    let bundle = |rules: &str| {
+        format!(
+            "{{\"ociVersion\": \"1.0.2\",\n \"linux\": {{ \"seccomp\":{{\"defaultAction\": \"SCMP_ACT_ERRNO\",\n\
+             \"syscalls\": {rules}}}, \"namespaces\": [] }},  \"root\": {{}}}}\n"
+        )
+    };
+    fs::write(&old, bundle("[]")).unwrap();
+    program.record(&new, &["--merge", old.to_str().unwrap()]);
+    let after = fs::read_to_string(&new).unwrap();
+    let config: Value = serde_json::from_str(&after).unwrap();
+    let rules = config["linux"]["seccomp"]["syscalls"].as_array().unwrap();
+    assert!(rules[0]["names"].as_array().unwrap().contains(&json!("exit_group")), "{after}");
+    let (start, end) = (after.find('[').unwrap(), after.rfind("}, \"namespaces\"").unwrap());
+    assert_eq!(after, bundle(&after[start..end]));
+    assert!(program.under(&new).1.iter().all(|(_, allowed)| *allowed));
 }
 
 /// The host's own seccomp takes the filter: bubblewrap installs it and then starts the program.

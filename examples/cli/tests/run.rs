@@ -222,7 +222,10 @@ fn the_summary_and_the_trace_tell_every_call() {
 fn a_trace_that_cannot_be_written_is_told() {
     let full = ended(run(["--trace", "/dev/full"]).arg("true"));
     assert_eq!(full.status, 2);
-    assert_eq!(full.stderr, "seccomp-rbpf: the trace is incomplete: No space left on device (os error 28)\n");
+    assert_eq!(
+        full.stderr,
+        "seccomp-rbpf: /dev/full: the trace is incomplete: No space left on device (os error 28)\n"
+    );
     let missing = ended(run(["--trace", "/no/such/dir/trace"]).args(["echo", "ran"]));
     assert_eq!((missing.stdout.as_str(), missing.status), ("", 2));
 }

@@ -3,10 +3,12 @@
 mod calls;
 mod generate;
 mod libseccomp;
+mod runc;
 
 pub use calls::calls;
 pub use generate::{Names, profile};
 pub use libseccomp::{Compiled, LACKS, Libseccomp, Optimize, token};
+pub use runc::Runc;
 
 use seccomp_kernel::Arch;
 use serde_json::Value;

@@ -11,6 +11,9 @@ use syscalls::Errno;
 
 use crate::names::{Meant, no_such};
 
+/// The highest errno of a rule, where Linux has room for more: libseccomp refuses [`MAX_ERRNO`] itself.
+const MAX_RULE_ERRNO: u32 = MAX_ERRNO as u32 - 1;
+
 /// An action.
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
 #[serde(try_from = "String")]
@@ -59,16 +62,16 @@ impl Action {
             ensure!(number == u64::from(named), "the errno is {number} and {name}, which is {named}");
         }
         let errno = number.or(named.map(u64::from));
-        let data = || -> anyhow::Result<u32> {
+        let data = |most: u32| -> anyhow::Result<u32> {
             let errno = errno.unwrap_or(libc::EPERM.cast_unsigned().into());
-            u32::try_from(errno).ok().filter(|errno| *errno <= RET_DATA).context(format!(
-                "errno {errno} does not fit the {} bits that a return value has for it",
-                RET_DATA.count_ones()
-            ))
+            u32::try_from(errno)
+                .ok()
+                .filter(|errno| *errno <= most)
+                .with_context(|| format!("errno {errno} is above {most}, the highest that libseccomp takes"))
         };
         let action = match self {
-            Self::Errno => return Ok(RET_ERRNO | data()?),
-            Self::Trace => return Ok(RET_TRACE | data()?),
+            Self::Errno => return Ok(RET_ERRNO | data(MAX_RULE_ERRNO)?),
+            Self::Trace => return Ok(RET_TRACE | data(RET_DATA)?),
             Self::KillThread => RET_KILL_THREAD,
             Self::KillProcess => RET_KILL_PROCESS,
             Self::Trap => RET_TRAP,
@@ -106,7 +109,10 @@ mod tests {
         assert_eq!(value(Some(38), Some("ENOSYS")), Ok(0x0005_0026));
         assert_eq!(value(Some(1), Some("ENOSYS")), Err("the errno is 1 and ENOSYS, which is 38".into()));
         assert_eq!(value(None, Some("ENOPE")), Err("\"ENOPE\" is no errno".into()));
-        assert!(value(Some(1 << 16), None).is_err());
+        let above = "errno 4095 is above 4094, the highest that libseccomp takes".into();
+        assert_eq!((value(Some(4094), None), value(Some(4095), None)), (Ok(0x0005_0ffe), Err(above)));
+        assert!(Action::Trace.value(Some(1 << 16), None).is_err());
+        assert_eq!(Action::Trace.value(Some(0xffff), None).ok(), Some(0x7ff0_ffff));
         assert_eq!(Action::Trace.value(Some(7), None).ok(), Some(0x7ff0_0007));
         assert_eq!(Action::Allow.value(None, Some("")).ok(), Some(0x7fff_0000));
         assert!(Action::Allow.value(Some(0), None).is_err());

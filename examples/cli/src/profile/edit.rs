@@ -7,12 +7,35 @@ use anyhow::{Context, ensure};
 use seccomp_kernel::Arch;
 use serde_json::value::RawValue;
 
+use super::format::Keys;
 use super::names::ArchName;
 
 /// Where a profile does not show how its lists are laid out, an element is this far in.
 const INDENT: &str = "  ";
 
 const ALLOW: &str = "\"SCMP_ACT_ALLOW\"";
+
+/// The text of the profile: all of it, or `linux.seccomp` of a bundle's `config.json`.
+///
+/// # Errors
+///
+/// It is such a file, and has no profile.
+pub fn section(json: &str) -> anyhow::Result<&str> {
+    if !Keys::of(json.as_bytes()).is_some_and(|keys| keys.is_bundle()) {
+        return Ok(json);
+    }
+    let linux = fields(json)?.get("linux").copied().context("no linux")?;
+    fields(linux)?.get("seccomp").copied().context("no linux.seccomp")
+}
+
+/// The text with another [profile](section) in it.
+///
+/// # Errors
+///
+/// As [`section`].
+pub fn with_section(json: &str, profile: &str) -> anyhow::Result<String> {
+    Ok(replaced(json, section(json)?, profile))
+}
 
 /// Adds `arch` to the architectures of a profile for machines of the architecture `native`.
 ///

@@ -2,6 +2,7 @@
 
 use anyhow::{Context, anyhow, ensure};
 use serde::Deserialize;
+use serde::de::{DeserializeOwned, IgnoredAny};
 use serde_json::Value;
 
 use super::action::Action;
@@ -17,11 +18,10 @@ pub struct Profile {
     pub(super) architectures: Option<Vec<String>>,
     pub(super) arch_map: Option<Vec<ArchMap>>,
     pub(super) flags: Option<Vec<String>>,
-    // For whoever starts the supervisor; the filter is the same.
-    #[serde(rename = "listenerPath")]
-    _listener_path: Option<Value>,
+    // For whoever finds the supervisor; the filter is the same.
+    pub(super) listener_path: Option<String>,
     #[serde(rename = "listenerMetadata")]
-    _listener_metadata: Option<Value>,
+    _listener_metadata: Option<String>,
     pub(super) syscalls: Option<Vec<Rule>>,
     /// Where there are keys that nobody reads.
     #[serde(skip)]
@@ -91,6 +91,37 @@ impl TryFrom<String> for Op {
     }
 }
 
+/// What tells a profile and an OCI bundle's `config.json` apart.
+#[derive(Deserialize)]
+pub(super) struct Keys {
+    #[serde(rename = "defaultAction")]
+    default_action: Option<IgnoredAny>,
+    #[serde(rename = "ociVersion")]
+    oci_version: Option<IgnoredAny>,
+    linux: Option<IgnoredAny>,
+}
+
+impl Keys {
+    /// Those of an object; what is none is told of when it is read as one.
+    pub(super) fn of(json: &[u8]) -> Option<Self> {
+        serde_json::from_slice(json).ok()
+    }
+
+    pub(super) fn is_bundle(&self) -> bool {
+        self.default_action.is_none() && (self.oci_version.is_some() || self.linux.is_some())
+    }
+}
+
+#[derive(Deserialize)]
+struct Bundle {
+    linux: Option<Linux>,
+}
+
+#[derive(Deserialize)]
+struct Linux {
+    seccomp: Option<Profile>,
+}
+
 /// When a rule counts, or does not.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -105,17 +136,36 @@ impl Profile {
     ///
     /// # Errors
     ///
-    /// It is no JSON, or not a profile's; the message has line and column. A key that stands twice is one.
+    /// It is no JSON, or not a profile's; the message has line and column. A key that stands twice is one. Or it is a
+    /// bundle's configuration, and there is no profile in it.
     pub fn parse(json: &[u8]) -> anyhow::Result<Self> {
         // A list is taken for the fields in order otherwise.
         ensure!(json.trim_ascii_start().starts_with(b"{"), "no JSON object");
+        // What is no JSON at all is told of below.
+        if !Keys::of(json).is_some_and(|keys| keys.is_bundle()) {
+            return Self::read(json, "", |profile: Self| Some(profile));
+        }
+        Self::read(json, "linux.seccomp.", |bundle: Bundle| bundle.linux?.seccomp)
+    }
+
+    /// The profile that `find` takes out of what it is in. Keys that nobody reads count below `within`.
+    fn read<T: DeserializeOwned>(
+        json: &[u8],
+        within: &str,
+        find: impl FnOnce(T) -> Option<Self>,
+    ) -> anyhow::Result<Self> {
         let mut unknown_keys = Vec::new();
         let mut source = serde_json::Deserializer::from_slice(json);
-        let mut profile: Self =
-            serde_ignored::deserialize(&mut source, |key| unknown_keys.push(place(&key.to_string())))?;
+        let read = serde_ignored::deserialize(&mut source, |key| {
+            let place = place(&key.to_string());
+            if place.starts_with(within) {
+                unknown_keys.push(place);
+            }
+        })?;
         source.end()?;
-        profile.unknown_keys = unknown_keys;
-        Ok(profile)
+        let profile =
+            find(read).context("a bundle without linux.seccomp, of which runtimes filter nothing")?;
+        Ok(Self { unknown_keys, ..profile })
     }
 }
 

@@ -7,6 +7,7 @@ use cbpf_translator::seccomp::RET_KILL_THREAD;
 use seccomp_kernel::{Arch, X32_SYSCALL_BIT};
 use seccomp_runtime::SeccompData;
 
+use super::action::Action;
 use super::comparison::{Comparison, Operator};
 use super::format::{Arg, Op, Profile, Rule};
 use super::machine::Machine;
@@ -79,10 +80,21 @@ impl Profile {
             .default_action
             .value(self.default_errno_ret, self.default_errno.as_deref())
             .context("defaultAction")?;
+        ensure!(
+            self.default_action != Action::Notify,
+            "defaultAction: SCMP_ACT_NOTIFY, which runc refuses there"
+        );
         let arches = self.arches(machine.arch, &mut warnings)?;
-        let mut resolver = Resolver { default, rules: Vec::new(), unknown: BTreeSet::new(), warnings };
+        let mut resolver =
+            Resolver { default, rules: Vec::new(), unknown: BTreeSet::new(), notified: None, warnings };
         for (index, rule) in self.syscalls.iter().flatten().enumerate() {
             resolver.rule(index, rule, machine).with_context(|| format!("syscalls[{index}]"))?;
+        }
+        let has_listener = self.listener_path.as_deref().is_some_and(|path| !path.is_empty());
+        if let Some(index) = resolver.notified.filter(|_| !has_listener) {
+            resolver.warnings.push(format!(
+                "syscalls[{index}]: SCMP_ACT_NOTIFY, and listenerPath is not set: runc starts no container so"
+            ));
         }
         let entries = arches.into_iter().map(|arch| resolver.entry(arch)).collect::<anyhow::Result<_>>()?;
         Ok(Meaning { default, entries, warnings: resolver.warnings })
@@ -102,6 +114,11 @@ impl Profile {
             match ArchName::parse(name) {
                 Some(ArchName::Known(arch)) if !arches.contains(&arch) => arches.push(arch),
                 Some(ArchName::Known(_)) => {}
+                Some(ArchName::BigEndian) => bail!(
+                    "{}: {name} has another byte order than {}, and libseccomp refuses both in one filter",
+                    place(),
+                    native.name()
+                ),
                 Some(ArchName::Foreign) => {
                     warnings.push(format!("{}: {name} is not known here and left out", place()));
                 }
@@ -143,6 +160,8 @@ struct Resolver<'p> {
     rules: Vec<Named<'p>>,
     /// Names that no architecture has.
     unknown: BTreeSet<&'p str>,
+    /// The first rule that asks a supervisor.
+    notified: Option<usize>,
     warnings: Vec<String>,
 }
 
@@ -159,6 +178,14 @@ impl<'p> Resolver<'p> {
             return Ok(());
         }
         for name in names.iter().map(String::as_str) {
+            ensure!(!name.is_empty(), "a name is empty");
+            if rule.action == Action::Notify {
+                ensure!(
+                    name != "write",
+                    "SCMP_ACT_NOTIFY for write, which runc refuses: it hands the listener over with that call"
+                );
+                self.notified.get_or_insert(index);
+            }
             if !names::is_syscall(name) && self.unknown.insert(name) {
                 let meant = Meant::call(name, machine.arch);
                 let said = format!("syscalls[{index}]: no system call is called {name:?}, ignored{meant}");

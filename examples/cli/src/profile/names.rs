@@ -13,6 +13,8 @@ pub(super) enum ArchName {
     Known(Arch),
     /// One that there is, and that is not known here. No machine has it beside one that is.
     Foreign,
+    /// One of those whose words have their highest byte first, which is so of none that is known here.
+    BigEndian,
 }
 
 impl ArchName {
@@ -35,10 +37,9 @@ impl ArchName {
             return Some(Self::Known(known));
         }
         match name.strip_prefix("SCMP_ARCH_")? {
-            "MIPS" | "MIPS64" | "MIPS64N32" | "MIPSEL" | "MIPSEL64" | "MIPSEL64N32" | "PPC" | "PPC64"
-            | "PPC64LE" | "S390" | "S390X" | "PARISC" | "PARISC64" | "M68K" | "SH" | "SHEB" => {
-                Some(Self::Foreign)
-            }
+            "MIPSEL" | "MIPSEL64" | "MIPSEL64N32" | "PPC64LE" | "SH" => Some(Self::Foreign),
+            "MIPS" | "MIPS64" | "MIPS64N32" | "PPC" | "PPC64" | "S390" | "S390X" | "PARISC" | "PARISC64"
+            | "M68K" | "SHEB" => Some(Self::BigEndian),
             _ => None,
         }
     }

@@ -60,6 +60,8 @@ pub struct Seen {
     /// Where the profile is from, if it was there before.
     old: Option<PathBuf>,
     options: ProfileArgs,
+    /// What the old one is a part of, or all of it.
+    whole: Option<String>,
     /// The profile, with every architecture that was seen.
     json: String,
     meaning: Meaning,
@@ -111,16 +113,18 @@ impl Seen {
                 Action::of(meaning.default_value()) != Action::Allow,
                 "it allows what it does not name, so there is nothing to add"
             );
-            Ok((String::from_utf8(json.clone())?, meaning))
+            let whole = String::from_utf8(json.clone())?;
+            Ok((edit::section(&whole)?.to_string(), whole, meaning))
         };
-        let (json, meaning) = load().with_context(|| Name(path).to_string())?;
-        Ok(Self::with(Some(path.into()), options, json, meaning))
+        let (json, whole, meaning) = load().with_context(|| Name(path).to_string())?;
+        Ok(Self { whole: Some(whole), ..Self::with(Some(path.into()), options, json, meaning) })
     }
 
     fn with(old: Option<PathBuf>, options: ProfileArgs, json: String, meaning: Meaning) -> Self {
         Self {
             old,
             options,
+            whole: None,
             json,
             meaning,
             started: false,
@@ -233,7 +237,10 @@ impl Seen {
         self.options
             .resolve(json.as_bytes(), NATIVE)
             .with_context(|| format!("{old}, with what was seen"))?;
-        Ok(Some(json))
+        Ok(Some(match &self.whole {
+            Some(whole) => edit::with_section(whole, &json)?,
+            None => json,
+        }))
     }
 
     /// The rules that say something of a call, in words.

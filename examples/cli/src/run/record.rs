@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
-use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -30,10 +29,39 @@ use crate::{json, maps, output};
 /// The most rows of the table. A program can call any of 2^32 numbers, and filters can answer as many.
 const MAX_ROWS: usize = 10_000;
 
+/// A file that is told each call.
+struct Trace {
+    name: String,
+    file: BufWriter<File>,
+    /// The program goes on; the file is told to be incomplete when it ends.
+    error: Option<io::Error>,
+}
+
+impl Trace {
+    fn create(path: &Path) -> anyhow::Result<Self> {
+        let (name, file) = match output::is_stdout(path) {
+            true => (output::STDOUT.into(), output::stdout()),
+            false => (path.display().to_string(), File::create(path)),
+        };
+        let file = BufWriter::new(file.with_context(|| name.clone())?);
+        Ok(Self { name, file, error: None })
+    }
+
+    fn call(&mut self, task: &Task, data: &SeccompData, value: u32) {
+        if let Err(error) = trace_line(&mut self.file, task, data, value) {
+            self.error.get_or_insert(error);
+        }
+    }
+
+    fn finish(mut self) -> anyhow::Result<()> {
+        let written = self.error.map_or_else(|| self.file.flush(), Err);
+        written.with_context(|| format!("{}: the trace is incomplete", self.name))
+    }
+}
+
 /// What has been seen.
 pub(super) struct Record {
-    trace: Option<BufWriter<File>>,
-    trace_error: Option<io::Error>,
+    trace: Option<Trace>,
     summary: Option<Summary>,
     /// Whether the table is printed.
     shows_summary: bool,
@@ -64,17 +92,8 @@ impl Record {
     ///
     /// The file cannot be made.
     pub(super) fn new(trace: Option<&Path>, summary: bool) -> anyhow::Result<Self> {
-        let open = |path: &Path| {
-            let file = if path.as_os_str() == "-" {
-                io::stdout().as_fd().try_clone_to_owned().map(File::from)
-            } else {
-                File::create(path)
-            };
-            file.map(BufWriter::new).with_context(|| format!("{}", path.display()))
-        };
         Ok(Self {
-            trace: trace.map(open).transpose()?,
-            trace_error: None,
+            trace: trace.map(Trace::create).transpose()?,
             summary: summary.then(Summary::default),
             shows_summary: summary,
             summary_file: None,
@@ -143,11 +162,8 @@ impl Record {
         if let Some(seen) = &mut self.seen {
             seen.call(data);
         }
-        if let Some(trace) = &mut self.trace
-            && let Err(error) = trace_line(trace, task, data, value)
-        {
-            // The program goes on; the file is told to be incomplete when it ends.
-            self.trace_error.get_or_insert(error);
+        if let Some(trace) = &mut self.trace {
+            trace.call(task, data, value);
         }
         if let Some(summary) = &mut self.summary {
             let row = (data.arch, data.nr, value);
@@ -207,12 +223,8 @@ impl Record {
                 summarised = json::print_to(Some(file), &summary.json());
             }
         }
-        let written = match (self.trace_error, self.trace) {
-            (Some(error), _) => Err(error),
-            (None, Some(mut trace)) => trace.flush(),
-            (None, None) => Ok(()),
-        };
-        written.context("the trace is incomplete").and(summarised)
+        let written = self.trace.map_or(Ok(()), Trace::finish);
+        written.and(summarised)
     }
 }
 
