@@ -6,6 +6,7 @@
 use alloc::vec::Vec;
 
 use cbpf_translator::OutOfMemory;
+use cbpf_translator::fallible::filled;
 use cbpf_translator::seccomp::RET_ALLOW;
 use seccomp_runtime::{NUMBERS, Planned};
 
@@ -69,10 +70,7 @@ impl Table {
     ///
     /// There is no memory.
     pub(crate) fn nothing(arch: u32) -> Result<Self, OutOfMemory> {
-        let mut rows = Vec::new();
-        rows.try_reserve_exact(NUMBERS).map_err(|_| OutOfMemory)?;
-        rows.resize(NUMBERS, Row::UNKNOWN);
-        Ok(Self { arch, rows })
+        Ok(Self { arch, rows: filled(NUMBERS, Row::UNKNOWN)? })
     }
 
     /// Fills in what `program` decides on top of `parent`, as filter number `index`. Allocates nothing.

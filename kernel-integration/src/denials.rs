@@ -4,6 +4,7 @@ use alloc::vec::Vec;
 use core::sync::atomic::{AtomicU32, Ordering};
 
 use cbpf_translator::OutOfMemory;
+use cbpf_translator::fallible::with_capacity;
 use seccomp_runtime::{NUMBERS, SeccompData};
 
 use crate::arch::Arch;
@@ -46,11 +47,9 @@ impl Denials {
     ///
     /// There is no memory.
     pub fn new(entries: &[Arch]) -> Result<Self, OutOfMemory> {
-        let mut tables = Vec::new();
-        tables.try_reserve_exact(entries.len()).map_err(|_| OutOfMemory)?;
+        let mut tables = with_capacity(entries.len())?;
         for entry in entries {
-            let mut counters = Vec::new();
-            counters.try_reserve_exact(NUMBERS).map_err(|_| OutOfMemory)?;
+            let mut counters = with_capacity(NUMBERS)?;
             counters.resize_with(NUMBERS, AtomicU32::default);
             tables.push(Table { arch: entry.audit_arch(), counters });
         }

@@ -8,6 +8,7 @@ use alloc::vec::Vec;
 use core::fmt;
 
 use cbpf_translator::OutOfMemory;
+use cbpf_translator::fallible::with_capacity;
 
 use crate::data::SeccompData;
 use crate::engine::EngineKind;
@@ -181,8 +182,7 @@ fn check_helpers(program: &Program, verified: &Verified, rows: &[HelperRow]) -> 
 
 /// The helpers that a program calls, each once: of rows with the same number, the first counts.
 fn called(program: &Program, helpers: &[HelperRow]) -> Result<Vec<HelperRow>, OutOfMemory> {
-    let mut called: Vec<HelperRow> = Vec::new();
-    called.try_reserve_exact(helpers.len()).map_err(|_| OutOfMemory)?;
+    let mut called: Vec<HelperRow> = with_capacity(helpers.len())?;
     for row in helpers {
         let is_new = called.iter().all(|other| other.helper.id != row.helper.id);
         if is_new && program.calls(row.helper.id) {

@@ -27,7 +27,7 @@ use seccomp_runtime::{EngineKind, ExecMemory, HELPERS, NoExecMemory, SeccompData
 use syscalls::Errno;
 
 use self::extensions::Asking;
-pub use self::extensions::{NoAnswers, map_bytes};
+pub use self::extensions::{NoAnswers, extension_bytes, map_bytes};
 use self::files::Descriptors;
 pub use self::files::{File, LIMIT};
 use self::listener::{Entering, Sleep};

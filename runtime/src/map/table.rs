@@ -4,6 +4,7 @@ use alloc::vec::Vec;
 use core::hash::Hasher;
 
 use cbpf_translator::OutOfMemory;
+use cbpf_translator::fallible::{filled, with_capacity};
 use hashbrown::HashTable;
 use siphasher::sip::SipHasher13;
 use spin::Mutex;
@@ -60,7 +61,7 @@ impl Table {
         let mut slots = HashTable::new();
         let room = count.saturating_mul(2);
         slots.try_reserve(room, |_| 0).map_err(|_| OutOfMemory)?;
-        let mut free = reserved(count)?;
+        let mut free = with_capacity(count)?;
         free.extend((0..max_entries).rev());
         let index = Index {
             slots,
@@ -308,16 +309,4 @@ impl Recency {
     fn link(&mut self, slot: Slot) -> Option<&mut Link> {
         self.links.get_mut(slot as usize)
     }
-}
-
-fn reserved<T>(count: usize) -> Result<Vec<T>, OutOfMemory> {
-    let mut all = Vec::new();
-    all.try_reserve_exact(count).map_err(|_| OutOfMemory)?;
-    Ok(all)
-}
-
-fn filled<T: Clone>(count: usize, with: T) -> Result<Vec<T>, OutOfMemory> {
-    let mut all = reserved(count)?;
-    all.resize(count, with);
-    Ok(all)
 }

@@ -9,6 +9,7 @@ mod maps;
 mod parity;
 mod plan;
 
+use std::boxed::Box;
 use std::vec;
 use std::vec::Vec;
 
