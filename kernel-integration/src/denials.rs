@@ -4,6 +4,7 @@ use alloc::vec::Vec;
 use core::sync::atomic::{AtomicU32, Ordering};
 
 use cbpf_translator::OutOfMemory;
+use cbpf_translator::fallible::with_capacity;
 use seccomp_runtime::{ByNumber, SeccompData};
 
 use crate::arch::Arch;
@@ -46,8 +47,7 @@ impl Denials {
     ///
     /// There is no memory.
     pub fn new(entries: &[Arch]) -> Result<Self, OutOfMemory> {
-        let mut tables = Vec::new();
-        tables.try_reserve_exact(entries.len()).map_err(|_| OutOfMemory)?;
+        let mut tables = with_capacity(entries.len())?;
         for entry in entries {
             let counters = ByNumber::new(AtomicU32::default)?;
             tables.push(Table { arch: entry.audit_arch(), counters });

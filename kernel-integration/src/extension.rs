@@ -6,8 +6,8 @@ use alloc::vec::Vec;
 use core::error::Error;
 use core::fmt;
 
-use cbpf_translator::OutOfMemory;
 use cbpf_translator::ebpf::Insn;
+use cbpf_translator::fallible::{collected, filled, shared, with_capacity};
 use seccomp_runtime::verifier::{
     Environment, MAX_INSNS, MapAccess, MapDescriptor, MapKind, Program, VerifyError, verify,
 };
@@ -109,7 +109,7 @@ pub(crate) fn read<K: Kernel>(
 fn read_insns<K: Kernel>(kernel: &K, extension: SeccompExtension) -> Result<Vec<Insn>, InstallError> {
     let len = usize::try_from(extension.insn_count).ok().filter(|len| (1..=MAX_INSNS).contains(len));
     let len = len.ok_or(ExtensionError::Length(extension.insn_count))?;
-    let mut insns = reserved(len)?;
+    let mut insns = with_capacity(len)?;
     read_each(kernel, extension.insns, len, |insn| insns.push(Insn::from_le_bytes(insn)))?;
     Ok(insns)
 }
@@ -121,7 +121,7 @@ fn read_maps<K: Kernel>(
 ) -> Result<Vec<Arc<Map>>, InstallError> {
     let count = usize::try_from(extension.map_count).ok().filter(|count| *count <= MAX_EXTENSION_MAPS);
     let count = count.ok_or(ExtensionError::MapCount(extension.map_count))?;
-    let mut described = reserved(count)?;
+    let mut described = with_capacity(count)?;
     read_each(kernel, extension.maps, count, |map| {
         described.push(SeccompExtensionMap::from_ne_bytes(map));
     })?;
@@ -130,11 +130,11 @@ fn read_maps<K: Kernel>(
     for map in storage::maps(kernel.current().seccomp()) {
         left = left.saturating_sub(memory(map.descriptor()));
     }
-    let mut maps = reserved(count)?;
+    let mut maps = with_capacity(count)?;
     for (index, described) in (0..).zip(described) {
         let described = Described::new(index, described)?;
         left = left.checked_sub(memory(described.descriptor)).ok_or(ExtensionError::MapBytes)?;
-        maps.push(Arc::new(make_map(kernel, rights, index, &described)?));
+        maps.push(shared(make_map(kernel, rights, index, &described)?)?);
     }
     Ok(maps)
 }
@@ -199,8 +199,7 @@ fn make_map<K: Kernel>(
 
 /// Gives an array its first values, which are one behind the other.
 fn fill<K: Kernel>(kernel: &K, map: &Map, mut address: u64) -> Result<(), InstallError> {
-    let mut value = reserved(map.value_len())?;
-    value.resize(map.value_len(), 0);
+    let mut value = filled(map.value_len(), 0)?;
     for index in 0..map.descriptor().max_entries {
         kernel.read_user(address, &mut value)?;
         // The key is an index of the array, the value has its size, and nobody has frozen it.
@@ -208,18 +207,6 @@ fn fill<K: Kernel>(kernel: &K, map: &Map, mut address: u64) -> Result<(), Instal
         address = address.checked_add(value.len() as u64).ok_or(Fault)?;
     }
     Ok(())
-}
-
-fn reserved<T>(count: usize) -> Result<Vec<T>, OutOfMemory> {
-    let mut all = Vec::new();
-    all.try_reserve_exact(count).map_err(|_| OutOfMemory)?;
-    Ok(all)
-}
-
-fn collected<T>(from: impl ExactSizeIterator<Item = T>) -> Result<Vec<T>, OutOfMemory> {
-    let mut all = reserved(from.len())?;
-    all.extend(from);
-    Ok(all)
 }
 
 impl From<ExtensionError> for InstallError {

@@ -5,7 +5,7 @@ use core::iter;
 use core::ptr;
 
 use seccomp_runtime::SeccompData;
-use seccomp_runtime::translator::OutOfMemory;
+use seccomp_runtime::translator::{OutOfMemory, fallible};
 
 use crate::arch::Arch;
 use crate::decided::{Decided, Table};
@@ -79,7 +79,7 @@ impl Detached {
     pub(crate) fn new(program: Program, settings: Settings) -> Result<Self, OutOfMemory> {
         let Settings { log, exempts_uprobes, denials, listener } = settings;
         let mut tables = Vec::new();
-        for arch in program.planned_arches()? {
+        for arch in program.planned_arches() {
             tables.try_reserve(1).map_err(|_| OutOfMemory)?;
             tables.push(Table::nothing(arch)?);
         }
@@ -96,6 +96,8 @@ impl Detached {
             users,
             tables,
         };
+        // Not `fallible::shared`: which `Arc` it is, is for `sync` to say.
+        fallible::probe([fallible::shared_len::<Filter>()])?;
         Ok(Self { node: Arc::new(node), exempts_uprobes })
     }
 

@@ -5,6 +5,7 @@ use core::error::Error;
 use core::fmt;
 
 use cbpf_translator::cbpf::MAX_INSNS;
+use cbpf_translator::fallible::with_capacity;
 use cbpf_translator::{CheckError, Checked, OutOfMemory, SockFilter, check};
 use seccomp_runtime::{Extension, Loaded};
 
@@ -188,8 +189,7 @@ fn read_program<K: Kernel>(kernel: &K, entry: Arch, fprog: u64) -> Result<Vec<So
     if fprog.filter == 0 {
         return Err(InstallError::NullProgram);
     }
-    let mut insns = Vec::new();
-    insns.try_reserve_exact(len).map_err(|_| InstallError::OutOfMemory)?;
+    let mut insns = with_capacity(len)?;
     read_each(kernel, fprog.filter, len, |insn| insns.push(SockFilter::from_ne_bytes(insn)))?;
     Ok(insns)
 }

@@ -1,9 +1,7 @@
 //! What a filter runs: a classic program, or an eBPF one that people wrote.
 
-use alloc::vec::Vec;
-
+use cbpf_translator::Checked;
 use cbpf_translator::seccomp::RET_KILL_PROCESS;
-use cbpf_translator::{Checked, OutOfMemory};
 use seccomp_runtime::{EngineError, EngineKind, Extension, HelperHost, Loaded, Planned, SeccompData};
 
 /// A program in an engine. What its return value means is the same for both kinds.
@@ -78,18 +76,11 @@ impl Program {
     }
 
     /// The entries that it is planned for.
-    pub(crate) fn planned_arches(&self) -> Result<Vec<u32>, OutOfMemory> {
-        fn collect(arches: impl Iterator<Item = u32>) -> Result<Vec<u32>, OutOfMemory> {
-            let mut all = Vec::new();
-            for arch in arches {
-                all.try_reserve(1).map_err(|_| OutOfMemory)?;
-                all.push(arch);
-            }
-            Ok(all)
-        }
-        match self {
-            Self::Classic(program) => collect(program.planned_arches()),
-            Self::Extension(program) => collect(program.planned_arches()),
-        }
+    pub(crate) fn planned_arches(&self) -> impl Iterator<Item = u32> {
+        let (classic, extension) = match self {
+            Self::Classic(program) => (Some(program.planned_arches()), None),
+            Self::Extension(program) => (None, Some(program.planned_arches())),
+        };
+        classic.into_iter().flatten().chain(extension.into_iter().flatten())
     }
 }

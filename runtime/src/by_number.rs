@@ -1,9 +1,9 @@
 //! Tables by system call number.
 
 use alloc::boxed::Box;
-use alloc::vec::Vec;
 
 use cbpf_translator::OutOfMemory;
+use cbpf_translator::fallible::with_capacity;
 
 use crate::nospec;
 
@@ -27,8 +27,7 @@ impl<T> ByNumber<T> {
     ///
     /// There is no memory for it.
     pub fn new(row: impl FnMut() -> T) -> Result<Self, OutOfMemory> {
-        let mut rows = Vec::new();
-        rows.try_reserve_exact(NUMBERS).map_err(|_| OutOfMemory)?;
+        let mut rows = with_capacity(NUMBERS)?;
         rows.resize_with(NUMBERS, row);
         rows.into_boxed_slice().try_into().map(Self).map_err(|_| OutOfMemory)
     }

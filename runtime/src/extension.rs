@@ -7,6 +7,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
 
+use cbpf_translator::fallible::with_capacity;
 use cbpf_translator::{OutOfMemory, seccomp};
 
 use crate::budget::Budget;
@@ -224,8 +225,7 @@ fn check_helpers(program: &Program, verified: &Verified, rows: &[HelperRow]) -> 
 
 /// The helpers that a program calls, each once.
 fn called(program: &Program, helpers: &[HelperRow]) -> Result<Vec<HelperRow>, OutOfMemory> {
-    let mut called: Vec<HelperRow> = Vec::new();
-    called.try_reserve_exact(helpers.len()).map_err(|_| OutOfMemory)?;
+    let mut called: Vec<HelperRow> = with_capacity(helpers.len())?;
     called.extend(helpers.iter().filter(|row| program.calls(row.helper.id)));
     Ok(called)
 }

@@ -27,7 +27,7 @@ use seccomp_runtime::{Budget, EngineKind, ExecMemory, HELPERS, NoExecMemory, Sec
 use syscalls::Errno;
 
 use self::extensions::Asking;
-pub use self::extensions::{NoAnswers, map_bytes};
+pub use self::extensions::{NoAnswers, extension_bytes, map_bytes};
 use self::files::Descriptors;
 pub use self::files::{File, LIMIT};
 use self::listener::{Entering, Sleep};

@@ -8,7 +8,7 @@ use alloc::boxed::Box;
 use core::ptr::{self, NonNull};
 use core::sync::atomic::{AtomicUsize, Ordering};
 
-use seccomp_kernel::runtime::translator::{SockFilter, check};
+use seccomp_kernel::runtime::translator::{SockFilter, check, fallible};
 use seccomp_kernel::runtime::{EngineKind, ExecMemory, ExecMemoryError, ExecPages, Loaded};
 
 use crate::arch;
@@ -61,7 +61,9 @@ unsafe impl ExecMemory for Code {
         arch::synchronise_code(address, len);
         PAGES.fetch_add(len / PAGE, Ordering::Relaxed);
         walk();
-        Ok(Box::new(Pages { start, layout }))
+        let pages = Pages { start, layout };
+        fallible::probe([size_of::<Pages>()]).map_err(|_| ExecMemoryError::OutOfMemory)?;
+        Ok(Box::new(pages))
     }
 }
 

@@ -27,7 +27,8 @@ pub unsafe trait ExecMemory: Sync {
     ///
     /// # Errors
     ///
-    /// There are no such pages. The filter then runs without a JIT.
+    /// There are no such pages, or no memory for the box, which
+    /// [`probe`](cbpf_translator::fallible::probe) finds out. The filter then runs without a JIT.
     fn seal(&self, code: &[u8]) -> Result<Box<dyn ExecPages>, ExecMemoryError>;
 }
 

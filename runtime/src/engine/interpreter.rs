@@ -20,6 +20,7 @@ use cbpf_translator::Translated;
 use rbpf::EbpfVmMbuff;
 use zerocopy::IntoBytes;
 
+use super::room;
 use crate::data::SeccompData;
 use crate::error::{EngineError, Fault};
 
@@ -41,12 +42,13 @@ unsafe impl Sync for Interpreter {}
 
 impl Interpreter {
     pub(super) fn load(program: &Translated) -> Result<Self, EngineError> {
-        let program = program.to_bytes()?;
+        let bytes = program.to_bytes()?;
         // SAFETY: the bytes are on the heap, where they stay when the `Vec` moves; `_program` is never touched
         // again and outlives `vm`, which alone gets this reference and does not give it out.
-        let borrowed: &'static [u8] = unsafe { core::slice::from_raw_parts(program.as_ptr(), program.len()) };
+        let borrowed: &'static [u8] = unsafe { core::slice::from_raw_parts(bytes.as_ptr(), bytes.len()) };
+        room::for_vm(program.insns(), 0)?;
         let vm = EbpfVmMbuff::new(Some(borrowed)).map_err(|_| EngineError::Rbpf)?;
-        Ok(Self { vm, _program: program })
+        Ok(Self { vm, _program: bytes })
     }
 
     pub(super) fn run(&self, data: &SeccompData) -> Result<u32, Fault> {

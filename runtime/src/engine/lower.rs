@@ -34,6 +34,7 @@ use cbpf_translator::ebpf::{
     Address, AluOp, ByteOrder, Cond, INSN_SIZE, Imm64, Insn, Instruction, Opcode, Operand, Reg, Size, Source,
     SwapBits, Width,
 };
+use cbpf_translator::fallible::{filled, with_capacity};
 
 use super::ebpf::{Program, map_handle, target};
 use crate::map::Map;
@@ -111,9 +112,7 @@ impl Lowered {
 
     /// As rbpf reads it.
     pub(super) fn to_bytes(&self) -> Result<Vec<u8>, OutOfMemory> {
-        let mut bytes = Vec::new();
-        let len = self.insns.len().saturating_mul(INSN_SIZE);
-        bytes.try_reserve_exact(len).map_err(|_| OutOfMemory)?;
+        let mut bytes = with_capacity(self.insns.len().saturating_mul(INSN_SIZE))?;
         self.insns.iter().for_each(|insn| bytes.extend_from_slice(&insn.to_le_bytes()));
         Ok(bytes)
     }
@@ -578,9 +577,7 @@ const fn written(insn: Instruction) -> Option<Reg> {
 
 /// For each instruction, whether a jump leads there.
 fn meeting_points(program: &Program) -> Result<Vec<bool>, OutOfMemory> {
-    let mut meeting = Vec::new();
-    meeting.try_reserve_exact(program.len()).map_err(|_| OutOfMemory)?;
-    meeting.resize(program.len(), false);
+    let mut meeting = filled(program.len(), false)?;
     for pc in 0..program.len() {
         let to = match program.insn(pc) {
             Some(Instruction::Ja { off } | Instruction::Jump { off, .. }) => target(pc, off.into()),
@@ -596,9 +593,7 @@ fn meeting_points(program: &Program) -> Result<Vec<bool>, OutOfMemory> {
 /// Which registers each function changes, or those that it calls.
 fn changed_registers(program: &Program) -> Result<Vec<u16>, OutOfMemory> {
     let functions = program.functions().len();
-    let mut changed = Vec::new();
-    changed.try_reserve_exact(functions).map_err(|_| OutOfMemory)?;
-    changed.resize(functions, 0);
+    let mut changed = filled(functions, 0)?;
     // What a function changes is known after as many rounds as functions call one another below it.
     for _ in 0..MAX_CALL_DEPTH {
         for function in 0..functions {

@@ -15,11 +15,11 @@ pub(crate) mod ring;
 mod table;
 pub(crate) mod words;
 
-use alloc::vec::Vec;
 use core::ops::Range;
 use core::sync::atomic::{AtomicBool, Ordering};
 
 use array::Array;
+use cbpf_translator::fallible::filled;
 pub use error::{AccessError, CreateError};
 #[cfg(test)]
 pub(crate) use lock::touched_since;
@@ -246,8 +246,8 @@ impl Map {
     ///
     /// The map has no entries of this kind, or there is no memory for a key and a value.
     pub fn for_each(&self, mut entry: impl FnMut(&[u8], &[u8])) -> Result<(), AccessError> {
-        let mut key = buffer(self.key_len())?;
-        let mut value = buffer(self.value_len())?;
+        let buffer = |len| filled(len, 0).map_err(|_| AccessError::OutOfMemory);
+        let (mut key, mut value) = (buffer(self.key_len())?, buffer(self.value_len())?);
         for slot in 0..self.descriptor.max_entries {
             let is_there = match &self.storage {
                 Storage::Array(array) => array.entry(slot, &mut key, &mut value),
@@ -414,13 +414,6 @@ impl Map {
     fn address(&self, offset: usize) -> u64 {
         self.words().address().wrapping_add(offset as u64)
     }
-}
-
-fn buffer(len: usize) -> Result<Vec<u8>, AccessError> {
-    let mut buffer = Vec::new();
-    buffer.try_reserve_exact(len).map_err(|_| AccessError::OutOfMemory)?;
-    buffer.resize(len, 0);
-    Ok(buffer)
 }
 
 // Shared by programs on all CPUs.

@@ -12,6 +12,7 @@ use core::num::NonZero;
 use core::ops::Range;
 
 use cbpf_translator::OutOfMemory;
+use cbpf_translator::fallible::{filled, with_capacity};
 use siphasher::sip::SipHasher13;
 
 use super::lock::{Guard, Lock, Preemption, touched};
@@ -87,7 +88,7 @@ impl Table {
         if stride.saturating_add(key_len).saturating_mul(count) > MAX_BYTES {
             return Err(CreateError::TooLarge);
         }
-        let mut nodes = reserved(count)?;
+        let mut nodes = with_capacity(count)?;
         nodes.extend(
             (1..=max_entries)
                 .map(|next| Node { next: Slot::new(next).filter(|_| next < max_entries), ..Node::default() }),
@@ -444,16 +445,4 @@ impl Recency {
         touched(size_of::<Link>());
         self.links.get_mut(slot.index())
     }
-}
-
-fn reserved<T>(count: usize) -> Result<Vec<T>, OutOfMemory> {
-    let mut all = Vec::new();
-    all.try_reserve_exact(count).map_err(|_| OutOfMemory)?;
-    Ok(all)
-}
-
-fn filled<T: Clone>(count: usize, with: T) -> Result<Vec<T>, OutOfMemory> {
-    let mut all = reserved(count)?;
-    all.resize(count, with);
-    Ok(all)
 }

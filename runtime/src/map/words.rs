@@ -4,6 +4,7 @@ use alloc::vec::Vec;
 use core::sync::atomic::{AtomicU64, Ordering};
 
 use cbpf_translator::OutOfMemory;
+use cbpf_translator::fallible::with_capacity;
 
 use super::lock::touched;
 
@@ -24,8 +25,7 @@ impl Words {
     /// At least `len` bytes.
     pub(crate) fn new(len: usize) -> Result<Self, OutOfMemory> {
         let count = len.div_ceil(WORD);
-        let mut words = Vec::new();
-        words.try_reserve_exact(count).map_err(|_| OutOfMemory)?;
+        let mut words = with_capacity(count)?;
         words.resize_with(count, AtomicU64::default);
         Ok(Self(words))
     }

@@ -21,6 +21,7 @@ use alloc::collections::TryReserveError;
 use alloc::vec::Vec;
 
 use cbpf_translator::cbpf::{Cond, Opcode, Source, Width};
+use cbpf_translator::fallible::filled;
 use cbpf_translator::{Checked, OutOfMemory, check};
 
 use crate::by_number::ByNumber;
@@ -173,12 +174,4 @@ fn search(nodes: &mut Nodes, starts: &[(u32, Id)]) -> Result<Id, Stop> {
         }
         (_, []) => Err(Stop::TooLarge),
     }
-}
-
-/// `len` times `value`.
-fn filled<T: Clone>(len: usize, value: T) -> Result<Vec<T>, OutOfMemory> {
-    let mut vec = Vec::new();
-    vec.try_reserve_exact(len).map_err(|_| OutOfMemory)?;
-    vec.resize(len, value);
-    Ok(vec)
 }

@@ -2,8 +2,8 @@
 
 use alloc::vec::Vec;
 
-use cbpf_translator::OutOfMemory;
 use cbpf_translator::ebpf::{Insn, Instruction};
+use cbpf_translator::fallible::with_capacity;
 
 use super::error::{VerifyError, Violation};
 use super::filled;
@@ -48,8 +48,7 @@ impl Graph {
     fn find_functions(&mut self) -> Result<(), VerifyError> {
         let calls = self.insns.iter().filter(|insn| matches!(insn, Some(Instruction::CallLocal { .. })));
         let entries = calls.count().saturating_add(1);
-        let mut functions = Vec::new();
-        functions.try_reserve_exact(entries).map_err(|_| OutOfMemory)?;
+        let mut functions = with_capacity(entries)?;
         functions.push(0);
         for (pc, insn) in self.iter() {
             if let Instruction::CallLocal { off } = insn {

@@ -50,8 +50,8 @@ mod walk;
 
 use alloc::vec::Vec;
 
-use cbpf_translator::OutOfMemory;
 use cbpf_translator::ebpf::{Insn, Instruction};
+use cbpf_translator::fallible::{collected, filled};
 
 pub use bits::Bits;
 pub use environment::{Environment, MapAccess, MapDescriptor, MapKind};
@@ -214,21 +214,7 @@ pub fn verify_logged(
     let stack = walk.combined_stack()?;
     let functions = walk.functions()?;
     let Walk { reached, visited, .. } = walk;
-    let (maps, helpers) = (copied(environment.maps)?, copied(environment.helpers)?);
+    let maps = collected(environment.maps.iter().copied())?;
+    let helpers = collected(environment.helpers.iter().copied())?;
     Ok(Verified { program, maps, helpers, functions, reached, visited, stack })
-}
-
-fn copied<T: Copy>(from: &[T]) -> Result<Vec<T>, OutOfMemory> {
-    let mut vec = Vec::new();
-    vec.try_reserve_exact(from.len()).map_err(|_| OutOfMemory)?;
-    vec.extend_from_slice(from);
-    Ok(vec)
-}
-
-/// `len` times `value`.
-fn filled<T: Clone>(len: usize, value: T) -> Result<Vec<T>, OutOfMemory> {
-    let mut vec = Vec::new();
-    vec.try_reserve_exact(len).map_err(|_| OutOfMemory)?;
-    vec.resize(len, value);
-    Ok(vec)
 }

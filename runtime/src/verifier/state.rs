@@ -13,6 +13,7 @@ use core::fmt;
 
 use cbpf_translator::OutOfMemory;
 use cbpf_translator::ebpf::Reg;
+use cbpf_translator::fallible::with_capacity;
 
 use super::error::{Kind, Stop, Violation};
 use super::needs::Needs;
@@ -102,8 +103,7 @@ fn cell_of(offset: i64) -> usize {
 
 impl Stack {
     fn try_clone(&self) -> Result<Self, OutOfMemory> {
-        let mut cells = Vec::new();
-        cells.try_reserve_exact(self.cells.len()).map_err(|_| OutOfMemory)?;
+        let mut cells = with_capacity(self.cells.len())?;
         cells.extend_from_slice(&self.cells);
         Ok(Self { cells })
     }
@@ -349,8 +349,7 @@ impl State {
     ///
     /// There is no memory for it.
     pub fn try_clone(&self) -> Result<Self, OutOfMemory> {
-        let mut frames = Vec::new();
-        frames.try_reserve_exact(self.frames.len()).map_err(|_| OutOfMemory)?;
+        let mut frames = with_capacity(self.frames.len())?;
         for frame in &self.frames {
             frames.push(Frame { stack: frame.stack.try_clone()?, ..*frame });
         }

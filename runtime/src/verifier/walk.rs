@@ -10,6 +10,7 @@ use alloc::vec::Vec;
 
 use cbpf_translator::OutOfMemory;
 use cbpf_translator::ebpf::{AluOp, Instruction, Operand};
+use cbpf_translator::fallible::with_capacity;
 
 use super::cfg::Graph;
 use super::environment::Environment;
@@ -95,8 +96,7 @@ impl<'w> Walk<'w> {
         environment: &'w Environment<'w>,
         log: &'w mut dyn Log,
     ) -> Result<Self, OutOfMemory> {
-        let mut meetings = Vec::new();
-        meetings.try_reserve_exact(len).map_err(|_| OutOfMemory)?;
+        let mut meetings = with_capacity(len)?;
         meetings.resize_with(len, Meeting::default);
         Ok(Self {
             graph,
@@ -363,8 +363,7 @@ impl<'w> Walk<'w> {
     /// The functions, with what they use of their stacks.
     pub(super) fn functions(&self) -> Result<Vec<Function>, OutOfMemory> {
         let entries = self.graph.functions();
-        let mut functions = Vec::new();
-        functions.try_reserve_exact(entries.len()).map_err(|_| OutOfMemory)?;
+        let mut functions = with_capacity(entries.len())?;
         let all = entries.iter().zip(&self.depths);
         functions.extend(all.map(|(entry, stack)| Function { entry: *entry, stack: *stack }));
         Ok(functions)

@@ -82,7 +82,7 @@ impl Process {
 }
 
 /// `struct seccomp_extension`, as C lays it out.
-fn extension_bytes(extension: &SeccompExtension) -> Vec<u8> {
+pub fn extension_bytes(extension: &SeccompExtension) -> Vec<u8> {
     let SeccompExtension { insn_count, map_count, insns, maps, flags, reserved } = *extension;
     let mut bytes = Vec::new();
     bytes.extend([insn_count, map_count].map(u32::to_ne_bytes).as_flattened());

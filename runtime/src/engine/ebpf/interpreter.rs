@@ -21,6 +21,7 @@ use rbpf::EbpfVmMbuff;
 use zerocopy::IntoBytes;
 
 use super::super::lower::Lowered;
+use super::super::room;
 use super::{Frame, MAX_HELPERS, Run, for_each_helper};
 use crate::error::{EngineError, Fault};
 use crate::helper::HelperRow;
@@ -43,16 +44,17 @@ unsafe impl Sync for Interpreter {}
 
 impl Interpreter {
     pub(super) fn load(program: &Lowered, helpers: &[HelperRow]) -> Result<Self, EngineError> {
-        let program = program.to_bytes()?;
+        let bytes = program.to_bytes()?;
         // SAFETY: the bytes are on the heap, where they stay when the `Vec` moves; `_program` is never touched
         // again and outlives `vm`, which alone gets this reference and does not give it out.
-        let borrowed: &'static [u8] = unsafe { core::slice::from_raw_parts(program.as_ptr(), program.len()) };
+        let borrowed: &'static [u8] = unsafe { core::slice::from_raw_parts(bytes.as_ptr(), bytes.len()) };
+        room::for_vm(program.insns(), helpers.len())?;
         let mut vm = EbpfVmMbuff::new(Some(borrowed)).map_err(|_| EngineError::Rbpf)?;
         for (row, call) in helpers.iter().zip(CALLS) {
             vm.register_helper(row.helper.id.cast_unsigned(), call).map_err(|_| EngineError::Rbpf)?;
         }
         vm.register_allowed_memory(0..u64::MAX);
-        Ok(Self { vm, _program: program })
+        Ok(Self { vm, _program: bytes })
     }
 
     pub(super) fn run(&self, run: &mut Run<'_>) -> Result<u64, Fault> {

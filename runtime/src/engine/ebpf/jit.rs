@@ -18,6 +18,7 @@ use rbpf::EbpfVmMbuff;
 use super::super::exec_mem::{ExecMemory, ExecPages};
 use super::super::jit::{Scratch, scratch_len};
 use super::super::lower::Lowered;
+use super::super::room;
 use super::{Frame, MAX_HELPERS, Run, for_each_helper};
 use crate::data::SeccompData;
 use crate::error::EngineError;
@@ -47,6 +48,7 @@ impl Jit {
         let mut scratch = Scratch::new(scratch_len(program.insns()))?;
         let code = scratch.pages();
 
+        room::for_jit(program.insns(), helpers.len())?;
         let mut vm = EbpfVmMbuff::new(Some(&bytes)).map_err(|_| EngineError::Rbpf)?;
         vm.set_jit_exec_memory(code).map_err(|_| EngineError::Rbpf)?;
         for (row, thunk) in helpers.iter().zip(THUNKS) {

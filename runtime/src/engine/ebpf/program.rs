@@ -4,6 +4,7 @@ use alloc::vec::Vec;
 
 use cbpf_translator::OutOfMemory;
 use cbpf_translator::ebpf::{Insn, Instruction};
+use cbpf_translator::fallible::with_capacity;
 
 use crate::verifier::Verified;
 
@@ -32,8 +33,7 @@ impl Program {
     ///
     /// There is no memory for it.
     pub(crate) fn new(verified: &Verified) -> Result<Self, OutOfMemory> {
-        let mut functions = Vec::new();
-        functions.try_reserve_exact(verified.functions().len()).map_err(|_| OutOfMemory)?;
+        let mut functions = with_capacity(verified.functions().len())?;
         functions.extend(verified.functions().iter().map(|function| Function {
             entry: function.entry,
             // At most `MAX_STACK`.
@@ -49,8 +49,7 @@ impl Program {
         is_reached: impl Fn(usize) -> bool,
         functions: Vec<Function>,
     ) -> Result<Self, OutOfMemory> {
-        let mut decoded = Vec::new();
-        decoded.try_reserve_exact(insns.len()).map_err(|_| OutOfMemory)?;
+        let mut decoded = with_capacity(insns.len())?;
         let mut second_half = false;
         for (pc, insn) in insns.iter().enumerate() {
             let next = insns.get(pc.saturating_add(1)).copied();
