@@ -1,6 +1,7 @@
 //! `record`: the profile that a program needs.
 
 mod seen;
+mod starter;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -12,12 +13,13 @@ use crate::profile_args::ProfileArgs;
 use crate::{output, report, run};
 use seen::DefaultAction;
 pub(crate) use seen::Seen;
+use starter::Starter;
 
 /// Run a program with every call allowed, and write the smallest profile that would have let it run
 ///
 /// The profile is OCI's linux.seccomp, as container engines and `run --filter` take it. It has the calls of the
-/// program and of all that it starts. A call that was not made in this run is not in it: record several runs, and put
-/// them together with --merge. Ctrl-C ends the program, and what was seen until then is written.
+/// program and of all that it starts; --for adds those of the engine that starts it. A call that was not made in this run
+/// is not in it: record several runs, and put them together with --merge. Ctrl-C ends the program, and what was seen until then is written.
 ///
 /// The exit status is the program's, 128 + n if signal n killed it.
 #[derive(clap::Args)]
@@ -25,6 +27,7 @@ pub(crate) use seen::Seen;
 Examples:
   seccomp-rbpf record -o ls.json -- ls -l
   seccomp-rbpf record -o ls.json --merge ls.json -- ls -lR /etc
+  seccomp-rbpf record -o ls.json --for runc -- ls -l
   seccomp-rbpf run --filter ls.json -- ls -l")]
 pub struct RecordArgs {
     /// Where to write the profile; - is standard output, after the program has ended
@@ -33,6 +36,9 @@ pub struct RecordArgs {
     /// Add to this profile what it does not allow yet, and keep everything else of it as it is
     #[arg(long, value_name = "OLD", conflicts_with_all = ["default_action", "default_errno"])]
     merge: Option<PathBuf>,
+    /// Add what a container engine calls under the profile before the program begins
+    #[arg(long = "for", value_enum, value_name = "ENGINE")]
+    starter: Option<Starter>,
     /// What calls get that were not seen
     #[arg(long, value_enum, value_name = "ACTION", default_value_t)]
     default_action: DefaultAction,
@@ -58,7 +64,7 @@ pub fn run(args: RecordArgs) -> anyhow::Result<ExitCode> {
         Some(old) => Seen::on_top_of(old, args.profile)?,
         None => Seen::new(args.default_action, args.default_errno)?,
     };
-    let (status, seen) = run::record(&args.command, seen)?;
+    let (status, seen) = run::record(&args.command, seen.started_by(args.starter))?;
     let name = args.output.display();
     match seen.finish()? {
         None => report::warning(format_args!("the program did not start, {name} is not written")),

@@ -575,6 +575,35 @@ fn a_bundles_profile_is_added_to_in_its_place() {
     assert!(program.under(&new).1.iter().all(|(_, allowed)| *allowed));
 }
 
+/// What the engine needs is there whatever its arguments, unless somebody is asked about it.
+#[test]
+fn what_an_engine_calls_is_added_to_a_profile() {
+    let program = Program::new(&["true"]);
+    let (old, new) = (program.beside("old.json"), program.beside("new.json"));
+    let eq = |name: &str, action: &str| json!({ "names": [name], "action": action, "args": [{ "index": 0, "value": 0, "op": "SCMP_CMP_EQ" }] });
+    let rules = [
+        json!({ "names": ["close", "openat"], "action": "SCMP_ACT_ALLOW" }),
+        // It holds for no argument, and for another than what is recorded.
+        eq("prctl", "SCMP_ACT_ALLOW"),
+        eq("setgid", "SCMP_ACT_ERRNO"),
+        eq("chdir", "SCMP_ACT_NOTIFY"),
+    ];
+    fs::write(&old, json!({ "defaultAction": "SCMP_ACT_KILL", "syscalls": rules }).to_string()).unwrap();
+    let ended = program.record(&new, &["--for", "runc", "--merge", old.to_str().unwrap()]);
+    let named = names(&new);
+    for name in ["capset", "getdents64", "prctl", "setgid", "tgkill"] {
+        assert!(named.contains(name), "{name}: {named:?}");
+        let overruled = ended.stderr.contains(&format!("{name} is allowed now whatever its arguments"));
+        assert_eq!(overruled, ["prctl", "setgid"].contains(&name), "{}", ended.stderr);
+    }
+    assert!(!named.contains("chdir"));
+    assert!(ended.stderr.contains("chdir is left to whom syscalls[3] asks"), "{}", ended.stderr);
+    // The same again changes nothing.
+    let text = fs::read_to_string(&new).unwrap();
+    program.record(&new, &["--for", "runc", "--merge", new.to_str().unwrap()]);
+    assert_eq!(fs::read_to_string(&new).unwrap(), text);
+}
+
 /// The host's own seccomp takes the filter: bubblewrap installs it and then starts the program.
 #[test]
 fn bubblewrap_starts_a_program_under_its_profile() {

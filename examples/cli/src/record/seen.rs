@@ -7,8 +7,9 @@ use anyhow::{Context, ensure};
 use seccomp_kernel::runtime::SeccompData;
 use seccomp_kernel::uapi::MAX_ERRNO;
 use seccomp_kernel::{Action, Arch};
-use seccomp_rbpf::profile::{self, Meaning, edit};
+use seccomp_rbpf::profile::{self, Alternative, Meaning, edit};
 
+use super::starter::Starter;
 use crate::filter::{self, Name};
 use crate::profile_args::ProfileArgs;
 use crate::{number, report};
@@ -62,6 +63,8 @@ pub struct Seen {
     options: ProfileArgs,
     /// What the old one is a part of, or all of it.
     whole: Option<String>,
+    /// Who starts the program under the profile, and calls more than execve(2) for it.
+    starter: Option<Starter>,
     /// The profile, with every architecture that was seen.
     json: String,
     meaning: Meaning,
@@ -120,11 +123,17 @@ impl Seen {
         Ok(Self { whole: Some(whole), ..Self::with(Some(path.into()), options, json, meaning) })
     }
 
+    /// For a program that is started by this engine.
+    pub fn started_by(self, starter: Option<Starter>) -> Self {
+        Self { starter, ..self }
+    }
+
     fn with(old: Option<PathBuf>, options: ProfileArgs, json: String, meaning: Meaning) -> Self {
         Self {
             old,
             options,
             whole: None,
+            starter: None,
             json,
             meaning,
             started: false,
@@ -143,6 +152,26 @@ impl Seen {
         self.started = true;
         let nr = syscalls::x86_64::Sysno::execve.id();
         self.call(&SeccompData { nr, arch: NATIVE.audit_arch(), instruction_pointer: 0, args: [0; 6] });
+        self.starter.into_iter().flat_map(Starter::calls).for_each(|nr| self.needed(nr));
+    }
+
+    /// A call will be made under the profile, with arguments that are not known.
+    fn needed(&mut self, nr: i32) {
+        let alternatives = self.meaning.alternatives(NATIVE, nr.cast_unsigned());
+        let asks = |each: &&Alternative| matches!(Action::of(each.value), Action::Trace | Action::UserNotif);
+        let asked = alternatives.iter().find(asks).map(|each| each.rule);
+        let is_conditional = alternatives.iter().any(|each| !each.comparisons.is_empty());
+        match (NATIVE.syscall_name(nr), asked) {
+            (Some(name), Some(rule)) => _ = self.asked.insert(name, rule),
+            (Some(name), None) if is_conditional => _ = self.added.insert(name),
+            // Its arguments do not matter.
+            _ => self.call(&SeccompData {
+                nr,
+                arch: NATIVE.audit_arch(),
+                instruction_pointer: 0,
+                args: [0; 6],
+            }),
+        }
     }
 
     /// A call was made.
