@@ -63,7 +63,8 @@ impl Parts {
 /// the first argument.
 #[repr(C)]
 pub(super) struct Frame<'r, 'a> {
-    stack_end: *mut u8,
+    /// An address: programs store numbers.
+    stack_end: usize,
     argument: u64,
     run: &'r mut Run<'a>,
 }
@@ -75,7 +76,7 @@ const _: () = {
 
 impl<'r, 'a> Frame<'r, 'a> {
     const fn new(run: &'r mut Run<'a>) -> Self {
-        Self { stack_end: core::ptr::null_mut(), argument: 0, run }
+        Self { stack_end: 0, argument: 0, run }
     }
 
     /// Calls the helper at an index among the program's.
@@ -84,10 +85,13 @@ impl<'r, 'a> Frame<'r, 'a> {
     ///
     /// `stack_end` is the end of the program's stack, and nothing else uses that until this returns.
     unsafe fn call(&mut self, helper: usize, args: [u64; 5]) -> u64 {
-        // SAFETY: the stack is as large as `Stack` and ends there, says the caller. It is bytes, so aligned, and
-        // whatever they are they are a `Stack`; what the program has not written is not looked at, because
-        // the verifier lets no helper be given it to read.
-        let stack = unsafe { &mut *self.stack_end.wrapping_sub(size_of::<Stack>()).cast::<Stack>() };
+        let stack = self.stack_end.wrapping_sub(size_of::<Stack>());
+        let stack = core::ptr::with_exposed_provenance_mut::<Stack>(stack);
+        // SAFETY: the stack is as large as `Stack` and ends there, says the caller. Its memory is exposed: the
+        // interpreter takes its address as a number, and what machine code made is none of Rust's. It is bytes, so
+        // aligned, and whatever they are they are a `Stack`; what the program has not written is not looked at,
+        // because the verifier lets no helper be given it to read.
+        let stack = unsafe { &mut *stack };
         self.run.call(helper, args, stack)
     }
 }
