@@ -3,6 +3,7 @@
 
 #![cfg(all(target_os = "linux", target_arch = "x86_64"))]
 
+#[expect(dead_code, reason = "it starts a program of Linux's, by a time limit")]
 mod common;
 
 use std::collections::{BTreeMap, BTreeSet};
