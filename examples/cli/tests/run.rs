@@ -4,7 +4,9 @@
 
 mod common;
 
-use std::fs::{self, File};
+use std::fs::{self, File, Permissions};
+use std::os::unix;
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -288,6 +290,34 @@ fn signals_begin_as_without() {
             assert_eq!(ignored(&without) & SIGPIPE != 0, action == "ignored");
         }
     }
+}
+
+/// The host gives it to what a privileged process traces only.
+#[test]
+fn set_user_id_counts_where_run_is_privileged() {
+    const NOBODY: u32 = 65534;
+    let dir = TempDir::new().unwrap();
+    fs::set_permissions(dir.path(), Permissions::from_mode(0o755)).unwrap();
+    let command = dir.path().join("seccomp-rbpf");
+    fs::copy(env!("CARGO_BIN_EXE_seccomp-rbpf"), &command).unwrap();
+    let id_of = |owner: u32| {
+        let id = dir.path().join(format!("id-{owner}"));
+        fs::copy("/usr/bin/id", &id).unwrap();
+        unix::fs::chown(&id, Some(owner), None).unwrap();
+        fs::set_permissions(&id, Permissions::from_mode(0o4755)).unwrap();
+        id
+    };
+    let (roots, nobodys) = (id_of(0), id_of(NOBODY));
+    let prints = |command: &mut Command| ended(command).stdout;
+    let nobody = || {
+        let mut command = Command::new("setpriv");
+        command.args(["--reuid=65534", "--regid=65534", "--clear-groups"]);
+        command
+    };
+    assert_eq!(prints(nobody().arg(&roots).arg("-u")), "0\n");
+    assert_eq!(prints(nobody().arg(&command).args(["run", "--"]).arg(&roots).arg("-u")), "65534\n");
+    assert_eq!(prints(Command::new(&nobodys).arg("-u")), "65534\n");
+    assert_eq!(prints(run([""; 0]).arg(&nobodys).arg("-u")), "65534\n");
 }
 
 #[test]
