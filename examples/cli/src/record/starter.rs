@@ -37,8 +37,8 @@ const GO: [Sysno; 9] = [
     Sysno::tgkill,
 ];
 
-/// What it calls before that where the filter needs privileges to be installed, and so comes before they are dropped: files are marked, and the user, the groups, the
-/// capabilities and the folder are changed.
+/// What it calls before that in a container without `noNewPrivileges`, where the filter has to be installed while there are
+/// privileges: it marks its files, and changes the user, the groups, the capabilities and the folder.
 const PRIVILEGED: [Sysno; 15] = [
     Sysno::capget,
     Sysno::capset,
