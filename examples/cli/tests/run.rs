@@ -487,3 +487,18 @@ fn children_have_what_their_own_parent_had() {
 fn who_is_to_die_keeps_no_handler() {
     nothing_goes_wrong("keeps_handler", &["-m64", "-m32"]);
 }
+
+#[test]
+fn threads_of_every_name_get_a_filter() {
+    same_program("names");
+}
+
+/// A program may see to it that `run` cannot read what it has to know. Nothing is taken in its place.
+#[test]
+fn who_cannot_be_known_is_killed() {
+    let dir = TempDir::new().unwrap();
+    let program = compile(dir.path(), "names", "-m64", &[]);
+    let ended = ended(run([""; 0]).arg(program).arg("0"));
+    assert_eq!(ended.stdout, "");
+    assert!(ended.stderr.contains("cannot be read: Too many open files\n"), "{}", ended.stderr);
+}

@@ -58,8 +58,11 @@ const fn mask(mut signals: &[c_int]) -> u64 {
 /// A supervisor received the call `id` of the thread that is `pid` to it: a thread that waits killably, if that can
 /// be told.
 pub(super) fn received(tasks: &Tasks, supervisor: Pid, id: u64, pid: i32) {
-    let Some(depth) = Status::of(supervisor).namespaces() else { return };
-    let mut named = tasks.killable().filter(|task| Status::of(task.tid).tid_at(depth) == Some(pid));
+    let Some(depth) = seen(supervisor).and_then(|status| status.namespaces()) else { return };
+    let mut named = tasks.killable().filter(|task| {
+        let id = seen(task.tid).and_then(|status| status.tid_at(depth));
+        id == Some(pid)
+    });
     if let (Some(task), None) = (named.next(), named.next()) {
         task.received.set(Some(id));
     }
@@ -68,7 +71,7 @@ pub(super) fn received(tasks: &Tasks, supervisor: Pid, id: u64, pid: i32) {
 /// Ends the waits of threads that have got a fatal signal.
 pub(super) fn end_waits(tasks: &Tasks) {
     for task in tasks.killable() {
-        if let (Some(id), Some(signal)) = (task.received.get(), fatal(&Status::of(task.tid)))
+        if let (Some(id), Some(signal)) = (task.received.get(), fatal(task.tid))
             && answer(tasks, id)
         {
             task.dies_of.set(signal);
@@ -76,11 +79,17 @@ pub(super) fn end_waits(tasks: &Tasks) {
     }
 }
 
+/// What `/proc` tells of a thread. One of which it tells nothing waits on.
+fn seen(tid: Pid) -> Option<Status> {
+    Status::of(tid).ok()
+}
+
 /// The signal that a thread is about to die of.
-fn fatal(status: &Status) -> Option<c_int> {
-    // The first process of a pid namespace would not.
-    let survives = status.blocked() | status.ignored() | status.caught();
-    let pending = if status.is_init() { 0 } else { status.pending() & FATAL & !survives };
+fn fatal(tid: Pid) -> Option<c_int> {
+    let status = seen(tid)?;
+    let survived = status.blocked()? | status.ignored()? | status.caught()?;
+    // The first process of a pid namespace survives them all.
+    let pending = if status.is_init()? { 0 } else { status.pending()? & FATAL & !survived };
     (pending != 0).then(|| pending.trailing_zeros() as c_int + 1)
 }
 
