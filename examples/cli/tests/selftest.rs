@@ -8,10 +8,8 @@ mod common;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::thread;
-
-use common::ended;
 
 /// Debian's package of the same name brings it.
 const SOURCE: &str = "linux-source-6.12";
@@ -30,14 +28,10 @@ fn program() -> PathBuf {
     std::fs::create_dir_all(&folder).expect("a folder");
     let members = FILES.map(|file| format!("{SOURCE}/tools/testing/selftests/{file}"));
     let mut tar = Command::new("tar");
-    let unpacked = ended(tar.arg("-xf").arg(archive).arg("-C").arg(&folder).args(&members));
-    assert_eq!(unpacked.status, 0, "{}", unpacked.stderr);
+    succeeds(tar.arg("-xf").arg(archive).arg("-C").arg(&folder).args(&members));
     let program = folder.join("seccomp_bpf");
     let mut cc = Command::new("cc");
-    let compiled = ended(
-        cc.args(["-O2", "-o"]).arg(&program).arg(folder.join(&members[0])).args(["-lpthread", "-lcap"]),
-    );
-    assert_eq!(compiled.status, 0, "{}", compiled.stderr);
+    succeeds(cc.args(["-O2", "-o"]).arg(&program).arg(folder.join(&members[0])).args(["-lpthread", "-lcap"]));
     program
 }
 
@@ -58,16 +52,30 @@ fn limited(limit: &str) -> Command {
     command
 }
 
+fn succeeds(command: &mut Command) {
+    let status = command.status().expect("it starts");
+    assert!(status.success(), "{command:?}: {status}");
+}
+
+/// What a program prints, and whether it ended well.
+fn printed(command: &mut Command) -> (String, bool) {
+    let output = command.stdin(Stdio::null()).output().expect("it starts");
+    (String::from_utf8_lossy(&output.stdout).into_owned(), output.status.success())
+}
+
+fn passes(command: &mut Command, test: &str) -> bool {
+    let (tap, ended_well) = printed(command);
+    ended_well && results(&tap).eq([(test, true)])
+}
+
 fn passes_on_host(program: &Path, test: &str) -> bool {
-    let ended = ended(limited(LIMIT).arg(program).args(["-r", test]));
-    ended.status == 0 && results(&ended.stdout).eq([(test, true)])
+    passes(limited(LIMIT).arg(program).args(["-r", test]), test)
 }
 
 fn passes_under_run(program: &Path, test: &str, limit: &str) -> bool {
     let mut command = limited(limit);
-    command.args([env!("CARGO_BIN_EXE_seccomp-rbpf"), "run", "--"]).arg(program).args(["-r", test]);
-    let ended = ended(&mut command);
-    ended.status == 0 && results(&ended.stdout).eq([(test, true)])
+    command.args([env!("CARGO_BIN_EXE_seccomp-rbpf"), "run", "--"]).arg(program);
+    passes(command.args(["-r", test]), test)
 }
 
 #[test]
@@ -75,7 +83,7 @@ fn passes_under_run(program: &Path, test: &str, limit: &str) -> bool {
 fn linux_selftest() {
     let program = program();
     // Those that fail there are the host's own.
-    let whole = ended(limited(LIMIT).arg(&program)).stdout;
+    let (whole, _) = printed(limited(LIMIT).arg(&program));
     let all: BTreeSet<_> = results(&whole).map(|(name, _)| name).collect();
     let (on_host, not_on_host): (BTreeSet<&str>, BTreeSet<&str>) =
         all.iter().partition(|test| passes_on_host(&program, test));

@@ -79,6 +79,11 @@ pub(super) fn end_waits(tasks: &Tasks) {
     }
 }
 
+/// What `/proc` tells of a thread. One of which it tells nothing waits on.
+fn seen(tid: Pid) -> Option<Status> {
+    Status::of(tid).ok()
+}
+
 /// The signal that a thread is about to die of.
 fn fatal(status: &Status) -> Option<c_int> {
     // The first process of a pid namespace would not.
