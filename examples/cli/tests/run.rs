@@ -410,6 +410,11 @@ fn programs_that_are_killed() {
 }
 
 #[test]
+fn registers_that_ptrace_does_not_take_back() {
+    same_program("selectors");
+}
+
+#[test]
 fn a_supervisor_answers() {
     same_program("notify");
 }

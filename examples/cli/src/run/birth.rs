@@ -5,11 +5,13 @@
 //! that nobody traces: it would return to user space with a segment of code that holds none, and with every signal
 //! blocked, so it dies of the SIGSEGV that follows before its first instruction and before any handler.
 
-use nix::sys::ptrace::{getregs, setregs};
+use std::mem;
+
+use nix::sys::ptrace::getregs;
 use nix::unistd::Pid;
 
-use super::sys;
 use super::task::Task;
+use super::{registers, sys};
 
 /// A segment of data for programs (`__USER_DS`).
 const NO_CODE: u64 = 0x2b;
@@ -36,15 +38,18 @@ pub(super) enum Makes {
 
 /// Guards a thread at the entry of a call that may make another, until `lift`.
 pub(super) fn guard(task: &Task, makes: Makes, asked: bool) -> nix::Result<()> {
-    let mut regs = getregs(task.tid)?;
-    let mut guard = Guard { r15: regs.r15, untraced: None, asked };
-    regs.r15 = task.id();
-    if makes == Makes::Unjudged {
-        guard.untraced = Some((regs.cs, sys::signal_mask(task.tid)?));
-        regs.cs = NO_CODE;
+    let blocked = match makes {
+        Makes::Judged => None,
+        Makes::Unjudged => Some(sys::signal_mask(task.tid)?),
+    };
+    if blocked.is_some() {
         sys::set_signal_mask(task.tid, sys::ALL_SIGNALS)?;
     }
-    setregs(task.tid, regs)?;
+    let guard = registers::change(task.tid, |regs| {
+        let r15 = mem::replace(&mut regs.r15, task.id());
+        let untraced = blocked.map(|blocked| (mem::replace(&mut regs.cs, NO_CODE), blocked));
+        Guard { r15, untraced, asked }
+    })?;
     task.in_clone.set(Some(guard));
     task.guard.set(Some(guard));
     Ok(())
@@ -53,13 +58,15 @@ pub(super) fn guard(task: &Task, makes: Makes, asked: bool) -> nix::Result<()> {
 /// Gives a thread that has stopped, the one that was guarded or its child, what it is to have.
 pub(super) fn lift(task: &Task) -> nix::Result<()> {
     let Some(Guard { r15, untraced, .. }) = task.guard.take() else { return Ok(()) };
-    let mut regs = getregs(task.tid)?;
-    regs.r15 = r15;
-    if let Some((cs, blocked)) = untraced {
-        regs.cs = cs;
+    if let Some((_, blocked)) = untraced {
         sys::set_signal_mask(task.tid, blocked)?;
     }
-    setregs(task.tid, regs)
+    registers::change(task.tid, |regs| {
+        regs.r15 = r15;
+        if let Some((cs, _)) = untraced {
+            regs.cs = cs;
+        }
+    })
 }
 
 /// The id of the thread that made this one, which has been born and has not run yet.

@@ -3,8 +3,9 @@
 //! A call is kept from running by the number -1; what it would have returned is put in its place when it
 //! ends. Both registers then hold what they would under Linux's own seccomp.
 
+use std::mem;
+
 use libc::user_regs_struct;
-use nix::sys::ptrace::{getregs, setregs};
 use nix::sys::signal::{self, Signal};
 use nix::unistd::Pid;
 use seccomp_kernel::{Arch, Kernel, Sigsys};
@@ -13,8 +14,8 @@ use syscalls::{x86, x86_64};
 use super::kernel::Caller;
 use super::listener;
 use super::proc::{self, Status};
-use super::sys;
 use super::task::{AtExit, Task};
+use super::{registers, sys};
 
 const SIGSYS_BIT: u64 = 1 << (libc::SIGSYS - 1);
 
@@ -48,13 +49,14 @@ pub(super) fn handles_sigsys(task: &Task) -> bool {
 
 /// The thread ends instead of the call, and its process goes on.
 pub(super) fn end_thread(task: &Task, entry: Arch) -> nix::Result<()> {
-    let mut regs = getregs(task.tid)?;
-    regs.orig_rax = match entry {
+    let nr = match entry {
         Arch::I386 => x86::Sysno::exit.id(),
         _ => x86_64::Sysno::exit.id(),
-    } as u64;
-    set_arguments(&mut regs, entry, &[0; 4]);
-    setregs(task.tid, regs)
+    };
+    registers::change(task.tid, |regs| {
+        regs.orig_rax = nr as u64;
+        set_arguments(regs, entry, &[0; 4]);
+    })
 }
 
 /// The process dies of this SIGSYS instead of the call, whatever it had planned for the signal: if it has a
@@ -76,13 +78,14 @@ pub(super) fn die(caller: &Caller, entry: Arch, sigsys: Sigsys) -> nix::Result<(
             // Nothing to point the call at. The process dies all the same, of another signal.
             return signal::kill(task.tgid, Signal::SIGKILL);
         };
-        let mut regs = getregs(task.tid)?;
-        regs.orig_rax = match entry {
+        let nr = match entry {
             Arch::I386 => x86::Sysno::rt_sigaction.id(),
             _ => x86_64::Sysno::rt_sigaction.id(),
-        } as u64;
-        set_arguments(&mut regs, entry, &[libc::SIGSYS as u64, default, 0, size_of::<u64>() as u64]);
-        setregs(task.tid, regs)?;
+        };
+        registers::change(task.tid, |regs| {
+            regs.orig_rax = nr as u64;
+            set_arguments(regs, entry, &[libc::SIGSYS as u64, default, 0, size_of::<u64>() as u64]);
+        })?;
     }
     task.at_exit.set(AtExit::Die { sigsys });
     Ok(())
@@ -106,17 +109,11 @@ pub(super) fn exit(caller: Caller) -> nix::Result<i32> {
         AtExit::Host(step) => listener::exit(caller, *step).map(|()| 0),
         AtExit::Received { notif } => listener::received(&caller, notif).map(|()| 0),
         AtExit::Return { nr, value } => {
-            let mut regs = getregs(task.tid)?;
-            regs.rax = value.cast_unsigned();
-            regs.orig_rax = nr;
-            setregs(task.tid, regs)?;
+            registers::change(task.tid, |regs| (regs.rax, regs.orig_rax) = (value.cast_unsigned(), nr))?;
             Ok(0)
         }
         AtExit::Trap { nr, sigsys } => {
-            let mut regs = getregs(task.tid)?;
-            regs.rax = nr;
-            regs.orig_rax = nr;
-            setregs(task.tid, regs)?;
+            registers::change(task.tid, |regs| (regs.rax, regs.orig_rax) = (nr, nr))?;
             task.sigsys.set(Some(sigsys));
             Ok(libc::SIGSYS)
         }
@@ -135,10 +132,7 @@ pub(super) fn exit(caller: Caller) -> nix::Result<i32> {
 
 /// Keeps a call from running. The result is its number, as the register had it.
 fn skip(tid: Pid) -> nix::Result<u64> {
-    let mut regs = getregs(tid)?;
-    let nr = std::mem::replace(&mut regs.orig_rax, SKIP);
-    setregs(tid, regs)?;
-    Ok(nr)
+    registers::change(tid, |regs| mem::replace(&mut regs.orig_rax, SKIP))
 }
 
 /// Sets the first four arguments of a call, or as many as there are.

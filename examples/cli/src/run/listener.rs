@@ -9,7 +9,7 @@
 use std::sync::Arc;
 
 use libc::user_regs_struct;
-use nix::sys::ptrace::{getregs, setregs};
+use nix::sys::ptrace::getregs;
 use seccomp_kernel::runtime::SeccompData;
 use seccomp_kernel::runtime::translator::SockFilter;
 use seccomp_kernel::runtime::translator::seccomp::{RET_ALLOW, RET_USER_NOTIF};
@@ -20,8 +20,8 @@ use syscalls::{x86, x86_64};
 use super::enforce;
 use super::kernel::Caller;
 use super::killable;
-use super::sys;
 use super::task::{AtExit, Task};
+use super::{registers, sys};
 
 const MARK: u64 = 1 << 62;
 
@@ -162,10 +162,10 @@ pub(super) fn install_on_host(caller: &Caller, entry: Arch, data: &SeccompData) 
         Installation { entry, op: op as u32, flags: flags as u32, fprog, regs, scratch, overwritten };
     // The runtime logs, not the host.
     let host_flags = asked_flags.difference(FilterFlags::LOG);
-    let mut asked = regs;
     let host_fprog = scratch.wrapping_add(PROGRAM_SIZE as u64);
-    enforce::set_arguments(&mut asked, entry, &[op, host_flags.bits().into(), host_fprog]);
-    setregs(task.tid, asked)?;
+    registers::change(task.tid, |regs| {
+        enforce::set_arguments(regs, entry, &[op, host_flags.bits().into(), host_fprog]);
+    })?;
     task.at_exit.set(AtExit::Host(Box::new(Step::Install(installation))));
     Ok(())
 }
@@ -205,7 +205,7 @@ pub(super) fn exit(caller: Caller, step: Step) -> nix::Result<()> {
         Step::Install(installation) => installed_on_host(caller, installation),
         Step::Closed(Closing { regs, blocked, .. }) => {
             sys::set_signal_mask(caller.task.tid, blocked)?;
-            setregs(caller.task.tid, regs)
+            registers::restore(caller.task.tid, regs)
         }
     }
 }
@@ -220,7 +220,7 @@ fn installed_on_host(caller: Caller, installation: Installation) -> nix::Result<
     let returned = regs.rax.cast_signed();
     // An error, or the thread that could not follow: it stands for the guest's call too.
     if returned < 0 || (!listens && returned != 0) {
-        return setregs(task.tid, regs);
+        return registers::restore(task.tid, regs);
     }
     let caller = Caller { made: Some(returned as i32), ..caller };
     match syscall::seccomp(&caller, entry, op, flags, fprog) {
@@ -232,7 +232,7 @@ fn installed_on_host(caller: Caller, installation: Installation) -> nix::Result<
             }
         }
     }
-    setregs(task.tid, regs)
+    registers::restore(task.tid, regs)
 }
 
 /// Makes a thread that is at the exit of a call close a descriptor, and then return with `regs`.
@@ -242,11 +242,12 @@ fn close(task: &Task, call: Close, regs: user_regs_struct) -> nix::Result<()> {
     // No handler is to run before.
     let blocked = sys::signal_mask(task.tid)?;
     sys::set_signal_mask(task.tid, sys::ALL_SIGNALS)?;
-    let mut closing = regs;
-    closing.rip = regs.rip.wrapping_sub(LENGTH);
-    closing.rax = call.nr() as u64;
-    enforce::set_arguments(&mut closing, call.entry, &[call.fd]);
-    setregs(task.tid, closing)?;
+    registers::change(task.tid, |closing| {
+        *closing = regs;
+        closing.rip = regs.rip.wrapping_sub(LENGTH);
+        closing.rax = call.nr() as u64;
+        enforce::set_arguments(closing, call.entry, &[call.fd]);
+    })?;
     task.at_exit.set(AtExit::Host(Box::new(Step::Closed(Closing { call, regs, blocked }))));
     Ok(())
 }
@@ -273,9 +274,7 @@ fn waits_killably(state: &ThreadState) -> bool {
 
 /// Has the supervisor asked about the call that a thread is at the entry of.
 pub(super) fn mark(task: &Task) -> nix::Result<()> {
-    let mut regs = getregs(task.tid)?;
-    regs.rip |= MARK;
-    setregs(task.tid, regs)?;
+    registers::change(task.tid, |regs| regs.rip |= MARK)?;
     task.marked.set(true);
     task.killable.set(waits_killably(&task.seccomp));
     Ok(())
@@ -286,11 +285,7 @@ pub(super) fn unmark(task: &Task) -> nix::Result<()> {
     task.killable.set(false);
     task.received.set(None);
     if task.marked.take() {
-        let mut regs = getregs(task.tid)?;
-        if regs.rip & MARK != 0 {
-            regs.rip &= !MARK;
-            setregs(task.tid, regs)?;
-        }
+        registers::change(task.tid, |regs| regs.rip &= !MARK)?;
     }
     Ok(())
 }

@@ -15,6 +15,7 @@ mod launch;
 mod listener;
 pub(crate) mod proc;
 mod record;
+mod registers;
 mod signals;
 pub(crate) mod sys;
 mod task;
