@@ -58,9 +58,11 @@ const fn mask(mut signals: &[c_int]) -> u64 {
 /// A supervisor received the call `id` of the thread that is `pid` to it: a thread that waits killably, if that can
 /// be told.
 pub(super) fn received(tasks: &Tasks, supervisor: Pid, id: u64, pid: i32) {
-    let Some(depth) = Status::of(supervisor).ok().and_then(|status| status.namespaces()) else { return };
-    let is_named = |tid| Status::of(tid).is_ok_and(|status| status.tid_at(depth) == Some(pid));
-    let mut named = tasks.killable().filter(|task| is_named(task.tid));
+    let Some(depth) = seen(supervisor).and_then(|status| status.namespaces()) else { return };
+    let mut named = tasks.killable().filter(|task| {
+        let id = seen(task.tid).and_then(|status| status.tid_at(depth));
+        id == Some(pid)
+    });
     if let (Some(task), None) = (named.next(), named.next()) {
         task.received.set(Some(id));
     }
@@ -69,9 +71,7 @@ pub(super) fn received(tasks: &Tasks, supervisor: Pid, id: u64, pid: i32) {
 /// Ends the waits of threads that have got a fatal signal.
 pub(super) fn end_waits(tasks: &Tasks) {
     for task in tasks.killable() {
-        // One of which this is not known waits on.
-        if let Some(id) = task.received.get()
-            && let Some(signal) = Status::of(task.tid).ok().and_then(|status| fatal(&status))
+        if let (Some(id), Some(signal)) = (task.received.get(), fatal(task.tid))
             && answer(tasks, id)
         {
             task.dies_of.set(signal);
@@ -85,10 +85,11 @@ fn seen(tid: Pid) -> Option<Status> {
 }
 
 /// The signal that a thread is about to die of.
-fn fatal(status: &Status) -> Option<c_int> {
-    // The first process of a pid namespace would not.
-    let survives = status.blocked()? | status.ignored()? | status.caught()?;
-    let pending = if status.is_init()? { 0 } else { status.pending()? & FATAL & !survives };
+fn fatal(tid: Pid) -> Option<c_int> {
+    let status = seen(tid)?;
+    let survived = status.blocked()? | status.ignored()? | status.caught()?;
+    // The first process of a pid namespace survives them all.
+    let pending = if status.is_init()? { 0 } else { status.pending()? & FATAL & !survived };
     (pending != 0).then(|| pending.trailing_zeros() as c_int + 1)
 }
 
