@@ -25,6 +25,7 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::Args;
+use nix::sys::prctl;
 use nix::unistd::Pid;
 use seccomp_kernel::runtime::translator::Checked;
 use seccomp_kernel::uapi::FilterFlags;
@@ -134,6 +135,8 @@ fn carry(
     settings: Settings,
     record: Record,
 ) -> anyhow::Result<(u8, Record)> {
+    // The memory of this process decides about programs that may have the same user.
+    prctl::set_dumpable(false).context("cannot keep others out of this process")?;
     let program = launch::start(command)?;
     signals::forward(program)?;
     Tracer::new(program, initial, settings, record).run()
