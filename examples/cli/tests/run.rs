@@ -510,3 +510,37 @@ fn who_cannot_be_known_is_killed() {
     assert_eq!(ended.stdout, "");
     assert!(ended.stderr.contains("cannot be read: Too many open files\n"), "{}", ended.stderr);
 }
+
+/// By programs of the same user. Root has the right to trace everybody.
+#[test]
+fn the_memory_that_decides_is_out_of_reach() {
+    let dir = TempDir::new().unwrap();
+    fs::set_permissions(dir.path(), Permissions::from_mode(0o755)).unwrap();
+    let program = compile(dir.path(), "tracer_memory", "-m64", &[]);
+    let own = dir.path().join("seccomp-rbpf");
+    fs::copy(env!("CARGO_BIN_EXE_seccomp-rbpf"), &own).unwrap();
+    let nobody: &[&str] = &["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"];
+    let is_root = nix::unistd::geteuid().is_root();
+    let rows: &[(&[&str], bool)] =
+        if is_root { &[(nobody, false), (&["env"], true)] } else { &[(&["env"], false)] };
+    for (user, reaches) in rows {
+        let mut command = Command::new(user[0]);
+        command.args(&user[1..]).arg(&own).args(["run", "--explain", "--summary", "--"]).arg(&program);
+        let ended = ended(&mut command);
+        assert_eq!(ended.status, 0, "{ended:?}");
+        let lines: Vec<_> = ended.stdout.lines().collect();
+        assert!(lines.len() >= 6, "{ended:?}");
+        assert!(lines.iter().all(|line| line.ends_with(": yes") == *reaches), "{ended:?}");
+        assert!(ended.stderr.contains("process_vm_writev"), "{ended:?}");
+    }
+}
+
+/// With all that is carried, also what makes no call: nobody is left who could write.
+#[test]
+fn who_kills_the_command_dies() {
+    for _ in 0..20 {
+        let script = "(while :; do :; done) & kill -KILL $PPID; while :; do echo lives; done";
+        let killed = ended(run([""; 0]).args(["sh", "-c", script]));
+        assert_eq!((killed.stdout.as_str(), killed.status), ("", 128 + 9));
+    }
+}

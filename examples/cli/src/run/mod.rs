@@ -27,6 +27,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, bail};
 use clap::Args;
+use nix::sys::prctl;
 use nix::unistd::Pid;
 use seccomp_kernel::runtime::translator::Checked;
 use seccomp_kernel::uapi::FilterFlags;
@@ -141,6 +142,8 @@ fn carry(
     let (Some(ignored), Some(blocked)) = (begun.ignored(), begun.blocked()) else {
         bail!("/proc does not tell which signals this command began with")
     };
+    // The memory of this process decides about programs that may have the same user.
+    prctl::set_dumpable(false).context("cannot keep others out of this process")?;
     let program = launch::start(command, ignored)?;
     signals::forward(program)?;
     Tracer::new(program, Start { state: initial, blocked }, settings, record).run()
