@@ -240,6 +240,26 @@ fn instructions_are_counted_where_a_run_may_come_to_too_many() {
     }
 }
 
+/// What is known without running a program is what running it comes to.
+#[test]
+fn what_is_planned_keeps_to_the_budget() {
+    const ARCH: u32 = 0xc000_003e;
+    let text = format!("r0 = 0; {} exit", "r0 += 1;".repeat(20));
+    let verified = verified(assemble(&text).expect("it is a program"), &[]);
+    let data = SeccompData { nr: 39, arch: ARCH, ..SeccompData::default() };
+    let planned = |filter: Extension| filter.planned([ARCH]).expect("there is memory");
+    for engine in EngineKind::ALL {
+        for (instructions, expected) in [(22, Ok(20)), (21, Err(RunError::OverBudget))] {
+            let budget = Budget { instructions, ..Budget::DEFAULT };
+            let before = planned(load(&verified, engine, budget));
+            let after = planned(load(&verified, engine, Budget::DEFAULT)).with_budget(budget);
+            for filter in [before, after] {
+                assert_eq!(filter.try_run(&data, &Host::default()), expected, "{instructions}");
+            }
+        }
+    }
+}
+
 #[test]
 fn a_thread_whose_extension_takes_too_much_is_killed_with_its_process() {
     let text = format!("r2 = *(u32 *)(r1 +0); if r2 == 39 goto work; w0 = 0x7fff0000; exit; work: {HOURS}");
