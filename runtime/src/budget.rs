@@ -13,7 +13,7 @@ pub struct Budget {
     /// than this is run by the native engine, which counts them.
     pub instructions: usize,
     /// Bytes that helpers read, write and clear for the program, and [`CALL_BYTES`](Self::CALL_BYTES) for each call of a
-    /// helper.
+    /// helper. A look-up in an array is instructions, and takes none.
     pub bytes: u64,
 }
 

@@ -19,7 +19,7 @@ use crate::engine::lower::{LowerError, Lowered};
 use crate::error::{EngineError, LoadError, RunError};
 use crate::helper::{HelperHost, HelperRow};
 use crate::map::Map;
-use crate::plan::{ExtensionPlan, Planned};
+use crate::plan::{ExtensionPlan, MAX_STEPS, Planned};
 use crate::verifier::{Helper, MAX_VISITED, Verified};
 
 /// An eBPF filter in an engine, with its maps and helpers. Send and Sync; many threads may run it at once.
@@ -84,9 +84,13 @@ impl Extension {
     }
 
     /// With this budget for each run, in place of [`Budget::DEFAULT`]. Where a run may come to more instructions than it
-    /// has, the native engine takes the program over, for it counts them.
+    /// has, the native engine takes the program over, for it counts them. A budget of very few takes plans back.
     pub fn with_budget(mut self, budget: Budget) -> Self {
         self.budget = budget;
+        // A plan may know of what takes more than that now.
+        if budget.instructions < MAX_STEPS {
+            self.plans.clear();
+        }
         if self.longest > budget.instructions && self.engine() != EngineKind::Native {
             self.engine = Engine::Native;
             self.fell_back = Some(EngineError::Budget);
@@ -105,9 +109,10 @@ impl Extension {
     ///
     /// There is no memory for a plan.
     pub fn planned(mut self, arches: impl IntoIterator<Item = u32>) -> Result<Self, OutOfMemory> {
+        let steps = self.budget.instructions.min(MAX_STEPS);
         for arch in arches {
             self.plans.try_reserve_exact(1).map_err(|_| OutOfMemory)?;
-            self.plans.push(ExtensionPlan::new(&self.parts.program, &self.parts.maps, arch)?);
+            self.plans.push(ExtensionPlan::new(&self.parts.program, &self.parts.maps, arch, steps)?);
         }
         Ok(self)
     }

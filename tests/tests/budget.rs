@@ -164,6 +164,60 @@ fn the_budget_is_the_same_on_every_engine() {
     }
 }
 
+/// A look-up in an array is arithmetic, which the JIT's code does itself: instructions, on every engine.
+#[test]
+fn looking_into_arrays_takes_nothing_on_any_engine() {
+    let arrays = [map(MapKind::Array, 4, 16, 4), map(MapKind::Array, 4, 24, 3)];
+    // Where the map is known at the call, and where it is not.
+    let known = "r1 = map[1]; r2 = r10; r2 += -4; call 1";
+    let unknown = "r1 = map[0]; goto next; next: r2 = r10; r2 += -4; call 1";
+    for look_up in [known, unknown] {
+        let text = format!(
+            "*(u32 *)(r10 -4) = 2; r6 = 20000; loop: {look_up}; r6 -= 1; if r6 != 0 goto loop
+            if r0 == 0 goto out; *(u64 *)(r0 +8) = 7; r0 = 7; out: exit"
+        );
+        let verified = verified(assemble(&text).expect("it is a program"), &arrays);
+        for engine in EngineKind::ALL {
+            for bytes in [Budget::DEFAULT.bytes, 0] {
+                let loaded = load(&verified, engine, Budget { bytes, ..Budget::DEFAULT });
+                let answer = loaded.try_run(&SeccompData::default(), &Host::default());
+                assert_eq!(answer, Ok(7), "{bytes} bytes on {}", engine.name());
+            }
+        }
+    }
+}
+
+/// What helpers were to write and did not, because there was nothing left, is no window to what was there before: an
+/// address that the program had stored, or what others left on the stack.
+#[test]
+fn an_overrun_shows_nothing_of_the_stack() {
+    #[inline(never)]
+    fn leave_something() {
+        std::hint::black_box(&mut [0xa5_u8; 8192]);
+    }
+    let array = map(MapKind::Array, 4, 64, 1);
+    for call in ["r3 = 0; call 112", "r3 = 0; call 114", "call 16"] {
+        let text = format!(
+            "r6 = map[0][0]+0; *(u64 *)(r10 -8) = r6
+            r1 = r10; r1 += -64; r2 = 64; {call}
+            r1 = *(u64 *)(r10 -8); *(u64 *)(r6 +0) = r1; r1 = *(u64 *)(r10 -64); *(u64 *)(r6 +8) = r1
+            r0 = 0; exit"
+        );
+        let verified = verified(assemble(&text).expect("it is a program"), &[array]);
+        for engine in EngineKind::ALL {
+            for bytes in [0, Budget::CALL_BYTES, Budget::CALL_BYTES + 63] {
+                let loaded = load(&verified, engine, Budget { bytes, ..Budget::DEFAULT });
+                leave_something();
+                let answer = loaded.try_run(&SeccompData::default(), &Host::default());
+                assert_eq!(answer, Err(RunError::OverBudget));
+                let mut seen = [0; 64];
+                loaded.maps()[0].lookup(&[0; 4], &mut seen).expect("it is there");
+                assert_eq!(seen, [0; 64], "{call}, {bytes} bytes on {}", engine.name());
+            }
+        }
+    }
+}
+
 /// How often it loops the argument says: the verifier counts as often as it may be.
 #[test]
 fn instructions_are_counted_where_a_run_may_come_to_too_many() {
@@ -184,6 +238,26 @@ fn instructions_are_counted_where_a_run_may_come_to_too_many() {
             assert_eq!(enough.try_run(&with(count), &Host::default()), expected);
             let expected = if count <= 100 { expected } else { Err(RunError::OverBudget) };
             assert_eq!(short.try_run(&with(count), &Host::default()), expected);
+        }
+    }
+}
+
+/// What is known without running a program is what running it comes to.
+#[test]
+fn what_is_planned_keeps_to_the_budget() {
+    const ARCH: u32 = 0xc000_003e;
+    let text = format!("r0 = 0; {} exit", "r0 += 1;".repeat(20));
+    let verified = verified(assemble(&text).expect("it is a program"), &[]);
+    let data = SeccompData { nr: 39, arch: ARCH, ..SeccompData::default() };
+    let planned = |filter: Extension| filter.planned([ARCH]).expect("there is memory");
+    for engine in EngineKind::ALL {
+        for (instructions, expected) in [(22, Ok(20)), (21, Err(RunError::OverBudget))] {
+            let budget = Budget { instructions, ..Budget::DEFAULT };
+            let before = planned(load(&verified, engine, budget));
+            let after = planned(load(&verified, engine, Budget::DEFAULT)).with_budget(budget);
+            for filter in [before, after] {
+                assert_eq!(filter.try_run(&data, &Host::default()), expected, "{instructions}");
+            }
         }
     }
 }

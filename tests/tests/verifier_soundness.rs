@@ -3,13 +3,14 @@
 //! library's helpers.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use cbpf_translator::Insn;
 use cbpf_translator::disasm::EbpfListing;
 use rand::Rng;
 use seccomp_rbpf::exec_memory::HostExecMemory;
-use seccomp_runtime::verifier::{Program, VerifyError, verify, verify_logged};
-use seccomp_runtime::{Budget, EngineKind, Extension};
+use seccomp_runtime::verifier::{MapKind, Program, VerifyError, verify, verify_logged};
+use seccomp_runtime::{Budget, EngineKind, Extension, Map, Planned, RunError};
 use seccomp_tests::extension::Host;
 use seccomp_tests::generate::{campaign, rng, seed};
 use seccomp_tests::verifier::environment::{ENVIRONMENT, ROWS, maps};
@@ -23,6 +24,39 @@ const INPUTS: usize = 6;
 /// States of a program that are kept. The few programs that have more are checked for faults alone.
 const MAX_CLAIMS: usize = 5_000;
 
+/// The entry that programs are planned for.
+const PLANNED: u32 = 0xc000_003e;
+
+/// What is in a map.
+type Contents = (Vec<(Vec<u8>, Vec<u8>)>, Vec<Vec<u8>>, u64);
+
+/// What is in the maps of a filter: entries, and events, which are then taken out.
+fn contents(filter: &Extension) -> Vec<Contents> {
+    let of_map = |map: &Arc<Map>| {
+        let (mut entries, mut events) = (Vec::new(), Vec::new());
+        if map.descriptor().kind == MapKind::Ring {
+            let mut event = vec![0; map.descriptor().max_entries as usize];
+            while let Some(len) = map.next_event(&mut event).expect("it is a ring") {
+                events.push(event[..len].to_vec());
+            }
+        } else {
+            map.for_each(|key, value| entries.push((key.to_vec(), value.to_vec()))).expect("it has entries");
+        }
+        (entries, events, map.lost_events())
+    };
+    filter.maps().iter().map(of_map).collect()
+}
+
+/// Calls `run` where others have left something on the stack.
+fn on_a_used_stack<T>(run: impl FnOnce() -> T) -> T {
+    #[inline(never)]
+    fn use_it() {
+        std::hint::black_box(&mut [0xa5_u8; 8192]);
+    }
+    use_it();
+    run()
+}
+
 /// Runs a program that is accepted on inputs; what the verifier says of it.
 fn try_out<R: Rng>(insns: &[Insn], rng: &mut R, seed: u64) -> Result<(), VerifyError> {
     let verified = verify(Program::new(insns.to_vec()), &ENVIRONMENT)?;
@@ -32,31 +66,49 @@ fn try_out<R: Rng>(insns: &[Insn], rng: &mut R, seed: u64) -> Result<(), VerifyE
         assert_eq!(again, Ok(verified.clone()), "seed {seed}");
         claims
     });
+    // A loop may call helpers very often, which is not what is asked here; and some programs are to run short of it.
+    let bytes = if rng.random_ratio(1, 4) { rng.random_range(0..1000) } else { u64::MAX };
+    let budget = Budget { bytes, ..Budget::DEFAULT };
     let mut engines = EngineKind::ALL.map(|kind| {
         let loaded = Extension::load(&verified, maps(), &ROWS, kind, &HostExecMemory);
-        // A loop may call helpers very often, which is not what is asked here.
-        let budget = Budget { bytes: u64::MAX, ..Budget::DEFAULT };
         loaded.expect("it is verified for these maps and helpers").with_budget(budget)
     });
     // What checks addresses comes first.
     engines.reverse();
+    // What is known of it without running it, now and then: that takes long.
+    let planned = rng.random_ratio(1, 16).then(|| {
+        let loaded = Extension::load(&verified, maps(), &ROWS, EngineKind::Native, &HostExecMemory);
+        loaded.expect("as above").with_budget(budget).planned([PLANNED]).expect("there is memory")
+    });
     let host = Host::default();
     host.put(0, b"some memory at the start of which there is a string\0 and what is behind it");
     for _ in 0..INPUTS {
-        let data = input(rng, insns);
-        let answers = engines.each_ref().map(|engine| {
+        let mut data = input(rng, insns);
+        if rng.random() {
+            (data.nr, data.arch) = (rng.random_range(0..512), PLANNED);
+        }
+        // Stacks and maps are elsewhere on each engine, so what shows an address differs, too.
+        let seen = engines.each_ref().map(|engine| {
             host.random.set(0);
-            let answer = engine.try_run(&data, &host);
-            answer.unwrap_or_else(|error| {
-                let engine = engine.engine().name();
-                panic!("seed {seed}: {engine}: {error}\non {data:x?}\n{}", EbpfListing(insns))
-            })
+            let answer = on_a_used_stack(|| engine.try_run(&data, &host));
+            if bytes == u64::MAX || answer == Err(RunError::Fault) {
+                answer.unwrap_or_else(|error| {
+                    let engine = engine.engine().name();
+                    panic!("seed {seed}: {engine}: {error}\non {data:x?}\n{}", EbpfListing(insns))
+                });
+            }
+            (answer, contents(engine), host.lines.take())
         });
         assert!(
-            answers.iter().all(|answer| *answer == answers[0]),
-            "seed {seed}: {answers:x?} on {data:x?}\n{}",
+            seen.iter().all(|one| *one == seen[0]),
+            "seed {seed}, {bytes} bytes: {seen:x?} on {data:x?}\n{}",
             EbpfListing(insns)
         );
+        if let Some(planned) = &planned
+            && let Planned::Constant(value) = planned.plan_of(data.arch, data.nr)
+        {
+            assert_eq!(seen[0].0, Ok(value), "seed {seed}: {data:x?}\n{}", EbpfListing(insns));
+        }
         let run = Run::new(insns, &ENVIRONMENT, claims.as_ref(), &data, &mut *rng);
         // A run goes through no state twice.
         if let Err((pc, why)) = run.run(verified.visited()) {

@@ -8,7 +8,6 @@ use core::fmt;
 
 pub use crate::engine::ebpf::Call;
 pub use rows::HELPERS;
-pub(crate) use rows::MAP_LOOKUP;
 
 use crate::map::TaskScope;
 use crate::verifier::Helper;
@@ -99,15 +98,20 @@ pub struct HelperRow {
     pub capability: Capability,
     /// What it does. It is called with arguments that the verifier has checked against the prototype.
     pub function: HelperFn,
-    /// Whether it is ours, and an engine may do itself what the function does.
-    pub(crate) is_ours: bool,
 }
 
 impl HelperRow {
-    /// An embedder's helper. It writes all that its prototype marks as written; what it gives is compared with
-    /// the prototype whenever it is called.
+    /// An embedder's helper. Whenever it is called it is held to its prototype: it reads and writes nothing else, what it
+    /// leaves of a stack that it is to write is 0, and what it gives is compared.
     pub const fn new(name: &'static str, helper: Helper, capability: Capability, function: HelperFn) -> Self {
-        Self { name, helper, capability, function, is_ours: false }
+        Self { name, helper, capability, function }
+    }
+
+    /// Whether it is `map_lookup_elem` as it stands here, so that an engine may do itself what the function does. That is
+    /// looked at and not noted: whoever has a row may change it.
+    pub(crate) fn is_map_lookup(&self) -> bool {
+        let [lookup, ..] = &HELPERS;
+        core::ptr::fn_addr_eq(self.function, lookup.function) && self.helper == lookup.helper
     }
 }
 

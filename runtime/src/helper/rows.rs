@@ -17,13 +17,10 @@ const KEYED: &[MapKind] = &[MapKind::Array, MapKind::Hash, MapKind::LruHash];
 const RING: Arg = Arg::Map { kinds: &[MapKind::Ring], writes: true };
 const TASK: Arg = Arg::Map { kinds: &[MapKind::TaskStorage], writes: true };
 
-/// The number of `map_lookup_elem`.
-pub(crate) const MAP_LOOKUP: i32 = 1;
-
-/// Every helper of this crate.
+/// Every helper of this crate; the first is `map_lookup_elem`.
 pub static HELPERS: [HelperRow; 17] = [
     row(
-        MAP_LOOKUP,
+        1,
         "map_lookup_elem",
         Capability::Maps,
         map_lookup,
@@ -155,7 +152,7 @@ const fn row(
 ) -> HelperRow {
     let Ok(prototype) = Prototype::new(args, returns) else { panic!("no prototype") };
     let helper = Helper { id, prototype };
-    HelperRow { is_ours: true, ..HelperRow::new(name, helper, capability, function) }
+    HelperRow::new(name, helper, capability, function)
 }
 
 /// A number for r0; errors are negative.

@@ -20,7 +20,7 @@ use crate::map::Map;
 use crate::verifier::MAX_STACK;
 
 /// The most instructions that are followed for one number.
-const MAX_STEPS: usize = 4096;
+pub(crate) const MAX_STEPS: usize = 4096;
 
 /// The most instructions that are followed for all numbers together.
 const MAX_ALL_STEPS: usize = 1 << 18;
@@ -35,13 +35,18 @@ pub(crate) struct ExtensionPlan {
 }
 
 impl ExtensionPlan {
-    /// For calls with the `AUDIT_ARCH_*` value `arch`.
-    pub(crate) fn new(program: &Program, maps: &[Arc<Map>], arch: u32) -> Result<Self, OutOfMemory> {
+    /// For calls with the `AUDIT_ARCH_*` value `arch`, of each of which at most `most` instructions are followed.
+    pub(crate) fn new(
+        program: &Program,
+        maps: &[Arc<Map>],
+        arch: u32,
+        most: usize,
+    ) -> Result<Self, OutOfMemory> {
         let mut table = ByNumber::new(|| Planned::Whole)?;
         let mut left = MAX_ALL_STEPS;
         for (nr, row) in table.iter_mut() {
             let data = SeccompData { nr, arch, ..SeccompData::default() };
-            let mut steps = MAX_STEPS.min(left);
+            let mut steps = most.min(left);
             left = left.saturating_sub(steps);
             if let Some(value) = follow(program, maps, &data, &mut steps) {
                 *row = Planned::Constant(value);

@@ -29,7 +29,7 @@ use crate::data::SeccompData;
 use crate::engine::EngineKind;
 use crate::engine::exec_mem::ExecMemory;
 use crate::program::Code;
-pub(crate) use extension::ExtensionPlan;
+pub(crate) use extension::{ExtensionPlan, MAX_STEPS};
 use liveness::Liveness;
 use nodes::{Id, Node, Nodes};
 use numbers::Numbers;

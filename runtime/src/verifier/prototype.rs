@@ -23,7 +23,7 @@ pub struct Helper {
 ///
 /// The helper may rely on its arguments being what the prototype says, and on nothing else. The verifier
 /// relies on the helper's giving what [`returns`](Self::returns) says and on its writing nothing but what is marked
-/// writable, and that whole.
+/// writable, and that whole; each call is held to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Prototype {
     args: [Arg; 5],

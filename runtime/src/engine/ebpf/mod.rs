@@ -25,7 +25,7 @@ use super::room;
 use crate::budget::Budget;
 use crate::data::SeccompData;
 use crate::error::{EngineError, RunError};
-use crate::helper::{HelperHost, HelperRow, MAP_LOOKUP};
+use crate::helper::{HelperHost, HelperRow};
 use crate::map::Map;
 use interpreter::Interpreter;
 #[cfg(target_arch = "x86_64")]
@@ -54,7 +54,7 @@ impl Parts {
     }
 
     fn lower(&self, target: Target) -> Result<Lowered, LowerError> {
-        let lookup = self.helpers.iter().find(|row| row.helper.id == MAP_LOOKUP && row.is_ours);
+        let lookup = self.helpers.iter().find(|row| row.is_map_lookup());
         lower(&self.program, &self.maps, target, lookup.map(|row| row.helper.id))
     }
 }

@@ -3,9 +3,9 @@
 //! Nothing here trusts the program: every address is looked up. The engines that check nothing themselves rely on
 //! the verifier; what their programs pass to helpers is looked up all the same.
 
+mod call;
+
 use alloc::sync::Arc;
-use core::error::Error;
-use core::fmt;
 
 use cbpf_translator::ebpf::{Reg, Size};
 use zerocopy::IntoBytes;
@@ -17,7 +17,9 @@ use crate::helper::{HelperHost, HelperRow};
 use crate::map::Map;
 use crate::map::ring::Reservation;
 use crate::map::words::Words;
-use crate::verifier::{MAX_STACK, Prototype, Return};
+use crate::verifier::{MAX_STACK, MapKind, Prototype, Return};
+
+pub use call::{Call, CallError};
 
 /// A program's stack.
 pub(crate) type Stack = [u8; MAX_STACK];
@@ -47,35 +49,6 @@ struct Reserved<'a> {
     /// Bytes.
     len: usize,
     discard: bool,
-}
-
-/// Why a helper cannot do what it was called for. Its run ends without an answer, whatever it then returns.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum CallError {
-    /// An address that is not the program's to use. None is passed to a helper by a verified program.
-    BadAddress,
-    /// There is nothing left of the run's [`Budget`](crate::Budget).
-    OverBudget,
-}
-
-impl fmt::Display for CallError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::BadAddress => f.write_str("the address is none of the program's"),
-            Self::OverBudget => RunError::OverBudget.fmt(f),
-        }
-    }
-}
-
-impl Error for CallError {}
-
-impl From<CallError> for RunError {
-    fn from(error: CallError) -> Self {
-        match error {
-            CallError::BadAddress => Self::Fault,
-            CallError::OverBudget => Self::OverBudget,
-        }
-    }
 }
 
 /// Where an address leads.
@@ -118,19 +91,27 @@ impl<'a> Run<'a> {
     /// Calls the helper at an index among the program's. When the run has failed, it calls nothing: what is left of the
     /// program is only instructions.
     pub(super) fn call(&mut self, index: usize, args: [u64; 5], stack: &mut Stack) -> u64 {
-        let Some(row) = self.helpers.get(index) else {
+        let helpers: &'a [HelperRow] = self.helpers;
+        let Some(row) = helpers.get(index) else {
             self.fail(RunError::Fault);
             return 0;
         };
-        if self.error.is_some() || self.spend(Budget::CALL_BYTES).is_err() {
-            return 0;
-        }
-        let result = (row.function)(&mut Call { run: self, stack, args });
-        if self.gives(row.helper.prototype, args, result) {
+        let prototype = row.helper.prototype;
+        // The JIT's code may do this itself, and then neither counts nor asks.
+        let is_instructions = self.is_array_lookup(row, args);
+        let is_called = is_instructions || self.error.is_none() && self.spend(Budget::CALL_BYTES).is_ok();
+        let mut call = Call::new(self, stack, prototype, args, !is_instructions);
+        let result = if is_called { (row.function)(&mut call) } else { 0 };
+        call.clear_unwritten();
+        if self.gives(prototype, args, result) {
             return result;
         }
         self.fail(RunError::Fault);
         0
+    }
+
+    fn is_array_lookup(&self, row: &HelperRow, [map, ..]: [u64; 5]) -> bool {
+        row.is_map_lookup() && self.map(map).is_some_and(|map| map.descriptor().kind == MapKind::Array)
     }
 
     fn fail(&mut self, error: RunError) {
@@ -150,10 +131,7 @@ impl<'a> Run<'a> {
 
     /// Whether a result is what the prototype says. The verifier and the engines rely on it, so no row is spared.
     fn gives(&self, prototype: Prototype, args: [u64; 5], result: u64) -> bool {
-        let argument = |reg: Reg| {
-            let mut arguments = Reg::ARGUMENTS.into_iter().zip(args);
-            arguments.find(|(of, _)| *of == reg).map(|(_, value)| value)
-        };
+        let argument = |reg: Reg| argument(args, reg);
         match prototype.returns() {
             Return::Void | Return::Number => true,
             Return::LengthOrErrno { size } => {
@@ -223,14 +201,10 @@ impl<'a> Run<'a> {
 
     /// Where `len` bytes at an address are, if they are all in one thing that the program has.
     fn place(&self, address: u64, len: usize, stack: &Stack) -> Option<Place<'a>> {
-        let within = |start: *const u8, size: usize| {
-            let offset = usize::try_from(address.wrapping_sub(start.addr() as u64)).ok()?;
-            (offset <= size && len <= size.saturating_sub(offset)).then_some(offset)
-        };
-        if let Some(offset) = within(stack.as_ptr(), stack.len()) {
+        if let Some(offset) = offset_in(stack, address, len) {
             return Some(Place::Stack(offset));
         }
-        if let Some(offset) = within(self.data.as_bytes().as_ptr(), size_of::<SeccompData>()) {
+        if let Some(offset) = offset_in(self.data.as_bytes(), address, len) {
             return Some(Place::Context(offset));
         }
         let value = self.maps.iter().find_map(|map| {
@@ -270,6 +244,18 @@ impl Drop for Run<'_> {
     }
 }
 
+/// The offset of `len` bytes at an address, if they are all in `memory`.
+fn offset_in(memory: &[u8], address: u64, len: usize) -> Option<usize> {
+    let offset = usize::try_from(address.wrapping_sub(memory.as_ptr().addr() as u64)).ok()?;
+    memory.get(offset..)?.get(..len).map(|_| offset)
+}
+
+/// What is in a register of a helper's arguments.
+fn argument(args: [u64; 5], reg: Reg) -> Option<u64> {
+    let mut arguments = Reg::ARGUMENTS.into_iter().zip(args);
+    arguments.find(|(of, _)| *of == reg).map(|(_, value)| value)
+}
+
 fn part(bytes: &[u8], offset: usize, len: usize) -> Option<&[u8]> {
     bytes.get(offset..)?.get(..len)
 }
@@ -298,131 +284,4 @@ pub(crate) const fn number_of(bytes: [u8; 8], size: Size) -> u64 {
 /// What a map is to a program: a number that is not 0. Helpers know which map it names.
 pub(in crate::engine) fn map_handle(index: u32) -> Option<i32> {
     i32::try_from(index).ok()?.checked_add(1)
-}
-
-/// A call of a helper. An address that a program could not have passed ends its run as a failure of the engine, and so
-/// does what is more than its [`Budget`].
-pub struct Call<'r, 'a> {
-    run: &'r mut Run<'a>,
-    stack: &'r mut Stack,
-    args: [u64; 5],
-}
-
-impl<'a> Call<'_, 'a> {
-    /// The argument of this index, from 0, as it is in its register; 0 if there is none.
-    pub fn number(&self, index: usize) -> u64 {
-        self.args.get(index).copied().unwrap_or(0)
-    }
-
-    /// The map that the argument of this index names.
-    ///
-    /// # Errors
-    ///
-    /// It names none.
-    pub fn map(&mut self, index: usize) -> Result<&'a Map, CallError> {
-        let map = self.run.map(self.number(index));
-        self.sound(map)
-    }
-
-    /// What helpers ask the kernel.
-    pub fn host(&self) -> &'a dyn HelperHost {
-        self.run.host
-    }
-
-    /// Takes so many bytes from the budget of the run, as reading and writing them would: for what a helper does beside
-    /// that. Call it before doing it.
-    ///
-    /// # Errors
-    ///
-    /// There are not so many left.
-    pub fn spend(&mut self, bytes: u64) -> Result<(), CallError> {
-        self.run.spend(bytes)
-    }
-
-    /// Copies what the program has at `address`.
-    ///
-    /// # Errors
-    ///
-    /// It has not all of that, or there is no budget for it.
-    pub fn read(&mut self, address: u64, to: &mut [u8]) -> Result<(), CallError> {
-        self.spend(to.len() as u64)?;
-        let done = self.run.read(address, to, self.stack);
-        self.sound(done)
-    }
-
-    /// Copies `from` to the program's `address`.
-    ///
-    /// # Errors
-    ///
-    /// That is not all the program's to write, or there is no budget for it.
-    pub fn write(&mut self, address: u64, from: &[u8]) -> Result<(), CallError> {
-        self.spend(from.len() as u64)?;
-        let done = self.run.write(address, from, self.stack);
-        self.sound(done)
-    }
-
-    /// Writes `len` zeroes to the program's `address`.
-    ///
-    /// # Errors
-    ///
-    /// As [`Call::write`].
-    pub fn clear(&mut self, address: u64, len: u64) -> Result<(), CallError> {
-        let mut done = 0_u64;
-        while done < len {
-            let zeroes = [0; 64];
-            let some = len.saturating_sub(done).min(zeroes.len() as u64);
-            self.write(address.wrapping_add(done), zeroes.get(..some as usize).unwrap_or_default())?;
-            done = done.saturating_add(some);
-        }
-        Ok(())
-    }
-
-    /// Copies `len` bytes of the program's `address` to shared memory.
-    pub(crate) fn copy_to_words(
-        &mut self,
-        address: u64,
-        words: &Words,
-        offset: usize,
-        len: usize,
-    ) -> Result<(), CallError> {
-        let mut done = 0_usize;
-        while done < len {
-            let mut piece = [0; 64];
-            let some = len.saturating_sub(done).min(piece.len());
-            let piece = piece.get_mut(..some).unwrap_or_default();
-            self.read(address.wrapping_add(done as u64), piece)?;
-            let put = words.write(offset.saturating_add(done), piece);
-            self.sound(put)?;
-            done = done.saturating_add(some);
-        }
-        Ok(())
-    }
-
-    /// Reserves an event in the ring that the argument of this index names; its address.
-    pub(crate) fn reserve(&mut self, index: usize, len: u64) -> Option<u64> {
-        let map = self.map(index).ok()?;
-        self.spend(len).ok()?;
-        let free = self.run.reserved.iter_mut().find(|reserved| reserved.is_none())?;
-        let (reservation, len) = (map.ring()?.reserve(len)?, usize::try_from(len).ok()?);
-        *free = Some(Reserved { map, reservation, len, discard: true });
-        self.run.has_reserved = true;
-        Some(map.words().address().wrapping_add(reservation.offset() as u64))
-    }
-
-    /// Says what becomes of the event at an address when the program ends. Without this it is discarded.
-    pub(crate) fn release(&mut self, address: u64, discard: bool) {
-        let event = self.run.reserved.iter_mut().flatten().find(|reserved| {
-            reserved.map.words().offset_of(address, 0) == Some(reserved.reservation.offset())
-        });
-        if let Some(event) = event {
-            event.discard = discard;
-        }
-    }
-
-    fn sound<T>(&mut self, found: Option<T>) -> Result<T, CallError> {
-        if found.is_none() {
-            self.run.fail(RunError::Fault);
-        }
-        found.ok_or(CallError::BadAddress)
-    }
 }
