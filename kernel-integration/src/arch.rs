@@ -133,6 +133,7 @@ mod tests {
     use super::*;
 
     #[test]
+    #[cfg_attr(miri, ignore = "tables, and thousands of look-ups")]
     fn strict_lists_are_those_of_linux() {
         let lists = [
             (Arch::X86_64, &[0, 1, 15, 60, 335, 336][..]),

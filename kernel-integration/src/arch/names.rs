@@ -239,6 +239,7 @@ mod tests {
     use super::*;
 
     #[test]
+    #[cfg_attr(miri, ignore = "tables, and thousands of look-ups")]
     fn names_and_numbers_are_one_to_one() {
         for arch in Arch::ALL {
             for nr in (-1..1000).chain(X32_SYSCALL_BIT..X32_SYSCALL_BIT + 1000) {

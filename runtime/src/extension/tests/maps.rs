@@ -229,6 +229,7 @@ fn what_is_frozen_stays() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "64 MiB at a time take minutes")]
 fn maps_are_bounded() {
     use MapKind::{Array, Hash, LruHash, Ring, TaskStorage};
     let made = |kind, key, value, entries| {
@@ -265,16 +266,17 @@ fn maps_are_bounded() {
 
 #[test]
 fn a_table_that_is_always_full_works() {
-    // Entries come and go many times, so what hashbrown keeps of deleted ones is cleared again and again.
-    let hash = map(MapKind::Hash, 8, 8, 100);
-    for n in 0..20_000_u64 {
-        if n >= 100 {
-            hash.delete(&key(n - 100)).unwrap();
+    const ENTRIES: u64 = if cfg!(miri) { 10 } else { 100 };
+    const LAST: u64 = ENTRIES * if cfg!(miri) { 5 } else { 200 };
+    let hash = map(MapKind::Hash, 8, 8, ENTRIES as u32);
+    for n in 0..LAST {
+        if n >= ENTRIES {
+            hash.delete(&key(n - ENTRIES)).unwrap();
         }
         hash.update(&key(n), &key(n * 3), Update::Create).unwrap();
     }
     assert_eq!(hash.update(&key(1), &key(1), Update::Any), Err(AccessError::Full));
-    for n in 19_900..20_000 {
+    for n in LAST - ENTRIES..LAST {
         let mut value = [0; 8];
         hash.lookup(&key(n), &mut value).unwrap();
         assert_eq!(value, key(n * 3));
@@ -470,6 +472,7 @@ fn records_do_not_wrap_around() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "many programs to verify")]
 fn a_program_reserves_no_more_than_it_may() {
     let reserve = "r1 = map[0]; r2 = 8; r3 = 0; call 131; if r0 == 0 goto +1; r6 += 1;";
     let text = format!("r6 = 0; {} r0 = r6; exit", reserve.repeat(10));
