@@ -120,6 +120,8 @@ const ROWS: &[(&str, &str)] = &[
     ("basics: code that is not reached may do anything", "dead code is not looked at here"),
     ("branches: a pointer with null", "Linux lets only a map value be known not to be null"),
     ("branches: pointers into the same memory", "Linux learns nothing of two pointers"),
+    ("branches: a pointer that is less than a page before its memory, in order", "Linux learns nothing of two pointers"),
+    ("branches: pointers that may be far from their memory, the same or not", "Linux learns nothing of two pointers"),
     ("branches: a walk to an end pointer", "Linux learns nothing of two pointers"),
     ("branches: a walk to an end that is not known", "Linux learns nothing of two pointers"),
     ("branches: two kinds of pointers meet", "Linux rewrites loads of the context, ours is plain memory"),

@@ -13,8 +13,13 @@ use super::state::{Span, State};
 use super::value::{Pointer, Region, Value};
 
 /// Numbers that are added to pointers stay below this, and pointers that near to their region: Linux's
-/// `BPF_MAX_VAR_OFF`. No two regions of a kernel lie so near to address 0 that one would wrap around it.
+/// `BPF_MAX_VAR_OFF`.
 const MAX_OFFSET: i64 = 1 << 29;
+
+/// How near to its memory a pointer is that is compared by order, or with null. No memory is in the first page of an
+/// address space, where null is, nor in the last, where errors are: so nearer than a page an address is not null and does
+/// not wrap around, wherever the memory is.
+const PAGE: i64 = 4096;
 
 /// The largest size that a call may be given, `BPF_MAX_VAR_SIZ`.
 const MAX_SIZE: u64 = 1 << 29;
@@ -277,13 +282,19 @@ pub(super) enum Compared {
     Null(Pointer),
     /// A pointer that is not null, with null.
     NotNull,
-    /// A pointer that may have wrapped around, with null.
-    Unknown,
 }
 
-/// That a comparison may be made.
+/// Whether a pointer is in its memory or near to it, where its address is in the order of its distance.
+fn is_near(pointer: &Pointer, environment: &Environment<'_>) -> bool {
+    let (begin, end) = extent(pointer.region, environment);
+    let offset = pointer.offset.s64;
+    begin.saturating_sub(PAGE) < offset.min && offset.max < end.saturating_add(PAGE)
+}
+
+/// That a comparison may be made. None tells where memory is: the answer depends on distances alone.
 pub(super) fn comparison(
     state: &State,
+    environment: &Environment<'_>,
     width: Width,
     cond: Cond,
     dst: Reg,
@@ -300,23 +311,21 @@ pub(super) fn comparison(
     match (&a, &b) {
         (Value::Scalar(a, _), Value::Scalar(b, _)) => Ok(Compared::Numbers(*a, *b)),
         (Value::Map(_), zero) | (zero, Value::Map(_)) if equality && is_zero(zero) => Ok(Compared::NotNull),
-        (Value::Pointer(pointer), zero) | (zero, Value::Pointer(pointer)) if equality && is_zero(zero) => {
-            let near = pointer.offset.s64.min > -MAX_OFFSET && pointer.offset.s64.max < MAX_OFFSET;
-            Ok(match (pointer.nullable, near) {
-                (true, _) => Compared::Null(*pointer),
-                (false, true) => Compared::NotNull,
-                (false, false) => Compared::Unknown,
-            })
+        (Value::Pointer(pointer), zero) | (zero, Value::Pointer(pointer))
+            if equality && is_zero(zero) && is_near(pointer, environment) =>
+        {
+            Ok(if pointer.nullable { Compared::Null(*pointer) } else { Compared::NotNull })
         }
         (Value::Pointer(p), Value::Pointer(q)) if width == Width::W64 && same_memory(p, q) => {
             pointer(state, dst, Use::Comparison)?;
             pointer(state, b_reg, Use::Comparison)?;
-            let ordered = matches!(cond, Cond::Eq | Cond::Ne | Cond::Gt | Cond::Ge | Cond::Lt | Cond::Le);
-            let near = |offset: &Scalar| offset.s64.min > -MAX_OFFSET && offset.s64.max < MAX_OFFSET;
-            if !ordered || !near(&p.offset) || !near(&q.offset) {
-                return Err(Violation::PointerComparison(dst, a_kind));
+            let ordered = matches!(cond, Cond::Gt | Cond::Ge | Cond::Lt | Cond::Le);
+            let in_order = ordered && is_near(p, environment) && is_near(q, environment);
+            if equality || in_order {
+                Ok(Compared::Distances(p.offset, q.offset))
+            } else {
+                Err(Violation::PointerComparison(dst, a_kind))
             }
-            Ok(Compared::Distances(p.offset, q.offset))
         }
         (Value::Scalar(..), _) => Err(Violation::PointerComparison(b_reg, b_kind)),
         _ => Err(Violation::PointerComparison(dst, a_kind)),

@@ -235,7 +235,6 @@ pub(super) fn find(width: Width, cond: Cond, holds: bool, compared: &Compared) -
         }
         Compared::Null(pointer) => Some(Found::Null(pointer.id, equal)),
         Compared::NotNull => (!equal).then_some(Found::Nothing),
-        Compared::Unknown => Some(Found::Nothing),
     }
 }
 

@@ -314,7 +314,7 @@ impl<'w> Walk<'w> {
             }
             Instruction::Ja { off } => return Ok(Flow::Next(self.graph.jump(pc, off.into()))),
             Instruction::Jump { width, cond, dst, operand, off } => {
-                let compared = require::comparison(state, width, cond, dst, operand)?;
+                let compared = require::comparison(state, environment, width, cond, dst, operand)?;
                 let target = self.graph.jump(pc, off.into());
                 let holds = transfer::find(width, cond, true, &compared);
                 let fails = transfer::find(width, cond, false, &compared);

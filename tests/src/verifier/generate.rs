@@ -865,7 +865,14 @@ impl<R: Rng + ?Sized> Writer<'_, R> {
         self.set(q, Kind::Value(0));
         self.bound(index, 80);
         self.alu_reg(Width::W64, AluOp::Add, q, index);
-        if self.rng.random() {
+        if self.rng.random_ratio(1, 4) {
+            let back = *[8, 80, 4095, 4096, 5000, 1 << 16, 1 << 28].choose(self.rng).expect("some");
+            self.alu(Width::W64, AluOp::Sub, q, back);
+        }
+        if self.rng.random_ratio(1, 8) {
+            let cond = *[Cond::Eq, Cond::Ne].choose(self.rng).expect("some");
+            self.jump_out(Width::W64, cond, q, 0);
+        } else if self.rng.random() {
             self.alu(Width::W64, AluOp::Add, p, 63);
             self.set(p, Kind::Value(0));
             let cond = *[Cond::Gt, Cond::Ge, Cond::Eq, Cond::Ne, Cond::Lt].choose(self.rng).expect("some");

@@ -84,6 +84,8 @@ pub struct Run<'a, R> {
     last: HashMap<usize, usize>,
 }
 
+const PAGE: u64 = 4096;
+
 /// How far distances are from the start of what the verifier counts from: a stack's from its end.
 const fn shift(kind: Kind) -> u64 {
     match kind {
@@ -122,8 +124,12 @@ impl<'a, R: Rng> Run<'a, R> {
     }
 
     fn object(&mut self, kind: Kind, bytes: Vec<Byte>, read_only: bool, shared: bool) -> usize {
-        // Far from one another, from null and from the end.
-        let address = (self.objects.len() as u64 + 1) << 40 | self.rng.random_range(0..1 << 30) << 3;
+        // Nothing is in the first page or in the last; behind the one and before the other there may be something.
+        let address = match self.rng.random_range(0..4) {
+            0 => PAGE,
+            1 => PAGE.wrapping_neg() - (bytes.len() as u64).next_multiple_of(8),
+            _ => (self.objects.len() as u64 + 1) << 40 | self.rng.random_range(0..1 << 30) << 3,
+        };
         self.objects.push(Object { kind, bytes, address, read_only, shared, gone: false });
         self.objects.len() - 1
     }
