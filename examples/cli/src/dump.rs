@@ -129,9 +129,11 @@ fn show_table(args: &DumpArgs, filters: &[Filter], wanted: Range<usize>) -> anyh
     filter::spared(args.output.as_deref(), compared())?;
     let pid = Pid::from_raw(args.pid);
     let mut name = format!("process {pid}");
-    if let Some(command) = Status::of(pid).name() {
+    if let Ok(status) = Status::of(pid)
+        && let Some(command) = status.name()
+    {
         // A string takes everything.
-        let _ = write!(name, " ({})", Escaped(command));
+        let _ = write!(name, " ({})", Escaped(String::from_utf8_lossy(command)));
     }
     if let Some(index) = args.filter {
         let _ = write!(name, ", filter {index}");
@@ -155,8 +157,12 @@ struct Filter {
 }
 
 fn read(pid: Pid) -> anyhow::Result<Vec<Filter>> {
-    match Status::of(pid).seccomp_mode() {
-        None => bail!("there is none, or /proc cannot be read"),
+    let status = Status::of(pid).map_err(|error| match error {
+        Errno::ESRCH => anyhow!("there is none, or /proc is not there"),
+        error => anyhow!("/proc/{pid}/status cannot be read: {error}"),
+    })?;
+    match status.seccomp_mode() {
+        None => bail!("/proc/{pid}/status does not tell of seccomp"),
         Some(0) => bail!("it has no filter"),
         Some(1) => bail!("it is in strict mode, which has no filter"),
         Some(_) => {}
@@ -168,7 +174,11 @@ fn read(pid: Pid) -> anyhow::Result<Vec<Filter>> {
     let mut filters = Vec::new();
     for index in 0..MAX_FILTERS {
         match stopped.filter(index) {
-            Ok(insns) => filters.push(Filter { insns, logs: stopped.filter_logs(index).unwrap_or(false) }),
+            Ok(insns) => {
+                let logs = stopped.filter_logs(index);
+                let logs = logs.map_err(|error| anyhow!("filter {index}: whether it logs: {error}"))?;
+                filters.push(Filter { insns, logs });
+            }
             Err(Errno::ENOENT) => break,
             Err(Errno::EACCES) => {
                 bail!("its filters are shown to CAP_SYS_ADMIN only, without seccomp of its own")

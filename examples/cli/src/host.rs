@@ -2,10 +2,10 @@
 
 use std::cell::RefCell;
 use std::fmt::Arguments;
-use std::fs;
 use std::io::{self, Write};
 use std::process;
 
+use nix::sys::prctl;
 use nix::time::{ClockId, clock_gettime};
 use nix::unistd::{Gid, Uid};
 use rand::rngs::SmallRng;
@@ -137,7 +137,8 @@ impl HelperHost for Asked<'_> {
     }
 
     fn comm(&self) -> [u8; 16] {
-        comm(&fs::read("/proc/self/comm").unwrap_or_default())
+        // Linux refuses nobody its own name.
+        prctl::get_name().map_or([0; 16], |name| comm(name.to_bytes()))
     }
 
     fn task(&self, _: TaskScope) -> u64 {

@@ -5,8 +5,10 @@
 #[expect(dead_code, reason = "nothing is carried here")]
 mod common;
 
+use std::ffi::OsStr;
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -228,4 +230,27 @@ fn what_has_no_filter_is_said() {
     }
     without.end();
     with.end();
+}
+
+#[test]
+fn a_process_of_every_name_is_found() {
+    let dir = TempDir::new().unwrap();
+    let program = compile(dir.path(), "install", "-m64", &[]);
+    let filter = raw(dir.path(), "deny-mkdir.bpfasm");
+    let names: [(&[u8], &str); 3] = [
+        (b"\xff", "(\u{fffd})"),
+        (b"a\xd0\xbf\xd0\xbf\xd0\xbf\xd0\xbf\xd0\xbf\xd0\xbf\xd0\xbf\xd0\xbf", "(aппппппп)"),
+        (b"\nSeccomp:\t0", "(\\nSeccomp:\\t0)"),
+    ];
+    for (name, shown) in names {
+        let named = dir.path().join(OsStr::from_bytes(name));
+        fs::copy(&program, &named).unwrap();
+        let running = Program::start(&named, &[&filter]);
+        let pid = running.pid();
+        let dumped = command(&["dump", &pid]);
+        assert!(dumped.status == 0 && dumped.stdout.contains("filter 0 of 1"), "{name:?}: {dumped:?}");
+        let page = command(&["dump", &pid, "--table", "--html"]).stdout;
+        assert!(page.contains(&format!("process {pid} {shown}")), "{name:?}: {page}");
+        running.end();
+    }
 }

@@ -4,7 +4,10 @@
 
 mod common;
 
-use std::fs;
+use std::ffi::OsStr;
+use std::fs::{self, Permissions};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -365,6 +368,29 @@ fn threads_and_processes_are_told_apart_and_forgotten() {
             0
         )
     );
+}
+
+/// The names are no UTF-8, in the middle of a letter, and like another line of `/proc`. The user is nobody.
+#[test]
+fn helpers_know_who_calls_whatever_its_name() {
+    let objects = Objects::new();
+    fs::set_permissions(objects.0.path(), Permissions::from_mode(0o755)).unwrap();
+    let filter = objects.source("tasks", TASKS);
+    let program = compile(objects.0.path(), "tasks", "-m64", &[]);
+    for name in [
+        &b"\xff"[..],
+        b"a\xd0\xbf\xd0\xbf\xd0\xbf\xd0\xbf\xd0\xbf\xd0\xbf\xd0\xbf\xd0\xbf",
+        b"\nUid:\t0\t0\t0\t0",
+    ] {
+        let named = objects.0.path().join(OsStr::from_bytes(name));
+        fs::copy(&program, &named).unwrap();
+        let mut command = run(["--filter", text(&filter)]);
+        command
+            .args(["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"])
+            .arg(&named)
+            .arg("named");
+        assert_eq!(ended(&mut command).stdout, "named 110\n", "{name:?}");
+    }
 }
 
 #[test]

@@ -113,6 +113,16 @@ fn children_from_before_are_not_waited_for() {
     assert!(status.success() && start.elapsed() < Duration::from_secs(5));
 }
 
+/// It tells of other processes by the ids of those that are carried.
+#[test]
+fn proc_is_of_another_pid_namespace() {
+    let mut command = Command::new("unshare");
+    command.args(["--pid", "--fork", "--kill-child", "timeout", "--signal=KILL", "60"]);
+    let ended = ended(command.args([env!("CARGO_BIN_EXE_seccomp-rbpf"), "run", "--", "echo", "ran"]));
+    assert_eq!((ended.stdout.as_str(), ended.status), ("", 2));
+    assert_eq!(ended.stderr, "seccomp-rbpf: /proc is of another pid namespace\n");
+}
+
 #[test]
 fn nobody_reads_standard_error() {
     let full = || Stdio::from(File::options().write(true).open("/dev/full").unwrap());
@@ -456,4 +466,19 @@ fn children_have_what_their_own_parent_had() {
 #[test]
 fn who_is_to_die_keeps_no_handler() {
     nothing_goes_wrong("keeps_handler", &["-m64", "-m32"]);
+}
+
+#[test]
+fn threads_of_every_name_get_a_filter() {
+    same_program("names");
+}
+
+/// A program may see to it that `run` cannot read what it has to know. Nothing is taken in its place.
+#[test]
+fn who_cannot_be_known_is_killed() {
+    let dir = TempDir::new().unwrap();
+    let program = compile(dir.path(), "names", "-m64", &[]);
+    let ended = ended(run([""; 0]).arg(program).arg("0"));
+    assert_eq!(ended.stdout, "");
+    assert!(ended.stderr.contains("cannot be read: Too many open files\n"), "{}", ended.stderr);
 }

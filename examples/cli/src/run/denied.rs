@@ -1,6 +1,5 @@
 //! `--explain`: why calls were denied, as they are.
 
-use std::fs;
 use std::time::Instant;
 
 use anyhow::Context;
@@ -52,8 +51,7 @@ impl Denied {
         tell_dropped(dropped);
         let task = caller.task;
         let arch = Arch::of_call(data.arch, data.nr).unwrap_or(Arch::X86_64);
-        let comm = fs::read(format!("/proc/{}/comm", task.tid)).unwrap_or_default();
-        let comm = comm.strip_suffix(b"\n").unwrap_or(&comm);
+        let comm = task.comm();
         let comm = comm[..comm.len().min(MAX_NAME)].escape_ascii();
         let memory = |at: u64, into: &mut [u8]| caller.read_user(at, into).is_ok();
         let call = Shown { arch, nr: data.nr, args: data.args, memory: &memory };

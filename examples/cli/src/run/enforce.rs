@@ -36,10 +36,15 @@ pub(super) fn trap(task: &Task, sigsys: Sigsys) -> nix::Result<()> {
     Ok(())
 }
 
+/// Whether the thread does with SIGSYS what is not its default.
+fn disposes_of_sigsys(status: &Status) -> Option<bool> {
+    Some((status.caught()? | status.ignored()?) & SIGSYS_BIT != 0)
+}
+
 /// Whether a SIGSYS would reach a handler. If not, Linux makes it fatal.
 pub(super) fn handles_sigsys(task: &Task) -> bool {
-    let status = Status::of(task.tid);
-    status.caught() & SIGSYS_BIT != 0 && status.blocked() & SIGSYS_BIT == 0
+    let masks = task.known(|status| status.caught().zip(status.blocked()));
+    masks.is_some_and(|(caught, blocked)| caught & !blocked & SIGSYS_BIT != 0)
 }
 
 /// The thread ends instead of the call, and its process goes on.
@@ -58,12 +63,13 @@ pub(super) fn end_thread(task: &Task, entry: Arch) -> nix::Result<()> {
 /// handler or ignores it, the call becomes the one that puts the default back.
 pub(super) fn die(caller: &Caller, entry: Arch, sigsys: Sigsys) -> nix::Result<()> {
     let task = caller.task;
-    let status = Status::of(task.tid);
-    if status.is_init() {
+    let known = task.known(|status| status.is_init().zip(disposes_of_sigsys(status)));
+    // Otherwise it is killed.
+    let Some((is_init, reset)) = known else { return Ok(()) };
+    if is_init {
         // The first process of a pid namespace would not die of a signal that it did not ask for.
         return signal::kill(task.tgid, Signal::SIGKILL);
     }
-    let reset = (status.caught() | status.ignored()) & SIGSYS_BIT != 0;
     if !reset {
         skip(task.tid)?;
     } else {
@@ -112,8 +118,7 @@ pub(super) fn exit(caller: Caller) -> nix::Result<i32> {
             Ok(libc::SIGSYS)
         }
         AtExit::Die { sigsys } => {
-            let status = Status::of(task.tid);
-            if (status.caught() | status.ignored()) & SIGSYS_BIT != 0 {
+            if task.known(disposes_of_sigsys) != Some(false) {
                 // The default could not be put back, or another thread has changed what was put there. The
                 // process dies all the same, of another signal.
                 signal::kill(task.tgid, Signal::SIGKILL)?;

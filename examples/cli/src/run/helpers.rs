@@ -1,13 +1,14 @@
 //! What extensions ask about the thread that is stopped at a call.
 
-use std::fs;
-
 use seccomp_kernel::Kernel;
 use seccomp_runtime::{HelperHost, TaskScope, UserFault};
 
 use super::kernel::Caller;
 use super::proc::Status;
 use crate::host;
+
+/// No id: what is told of a thread that is killed because its own cannot be known.
+const NOBODY: u32 = u32::MAX;
 
 impl HelperHost for Caller<'_> {
     fn monotonic_ns(&self) -> u64 {
@@ -23,15 +24,15 @@ impl HelperHost for Caller<'_> {
     }
 
     fn uid(&self) -> u32 {
-        Status::of(self.task.tid).uid_gid().0.parse().unwrap_or_default()
+        self.task.known(Status::uid).unwrap_or(NOBODY)
     }
 
     fn gid(&self) -> u32 {
-        Status::of(self.task.tid).uid_gid().1.parse().unwrap_or_default()
+        self.task.known(Status::gid).unwrap_or(NOBODY)
     }
 
     fn comm(&self) -> [u8; 16] {
-        host::comm(&fs::read(format!("/proc/{}/comm", self.task.tid)).unwrap_or_default())
+        host::comm(&self.task.comm())
     }
 
     fn task(&self, scope: TaskScope) -> u64 {

@@ -108,7 +108,7 @@ impl<'a> Kernel for Caller<'a> {
     }
 
     fn may_install(&self) -> bool {
-        Status::of(self.task.tid).capabilities() & CAP_SYS_ADMIN != 0
+        self.task.known(Status::capabilities).is_some_and(|capabilities| capabilities & CAP_SYS_ADMIN != 0)
     }
 
     fn with_group<R>(&self, lock: GroupLock, f: impl FnOnce(&Self) -> R) -> Result<R, Interrupted> {

@@ -4,8 +4,10 @@
 //! turns into the program.
 
 use std::ffi::{CStr, OsString};
+use std::fs;
 use std::io::{self, ErrorKind, Write};
 use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::{Command, ExitCode};
 use std::thread;
 use std::time::Duration;
@@ -45,7 +47,7 @@ pub(crate) fn launch(args: &LaunchArgs) -> anyhow::Result<ExitCode> {
     let parent = Pid::parent();
     prctl::set_name(READY).context("cannot tell that this is ready")?;
     // No signal tells of it: anybody can send one.
-    while Status::of(Pid::this()).tracer() != Some(parent) {
+    while own_status()?.tracer() != Some(parent) {
         ensure!(Pid::parent() == parent, "the command that wanted to trace this is gone");
         thread::sleep(POLL);
     }
@@ -68,17 +70,24 @@ fn keep_ignored(ignored: u64) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Starts the launcher for `command`, which begins with these signals ignored, and seizes it. All that descends from it is seized too, and dies with
-/// this process.
+/// What `/proc` tells of this process.
+pub(super) fn own_status() -> anyhow::Result<Status> {
+    let this = fs::read_link("/proc/self").context("/proc is needed, and cannot be read")?;
+    // By the ids that this process knows it would tell of others.
+    ensure!(this == Path::new(&Pid::this().to_string()), "/proc is of another pid namespace");
+    Status::of(Pid::this()).context("/proc cannot be read")
+}
+
+/// Starts the launcher for `command`, which begins with these signals ignored, and seizes it. All that descends from
+/// it is seized too, and dies with this process.
 pub(super) fn start(command: &[OsString], ignored: u64) -> anyhow::Result<Pid> {
-    ensure!(Status::of(Pid::this()).tgid().is_some(), "/proc is needed, and cannot be read");
     let this = std::env::current_exe().context("cannot find this program's own file")?;
     let mut launcher = Command::new(this);
     launcher.arg(LAUNCH).arg(format!("--ignored={ignored}")).arg("--").args(command);
     let mut child = launcher.spawn().context("cannot start a process")?;
     let pid = Pid::from_raw(child.id().cast_signed());
     // Seized earlier, the launcher's own exec(2) would be taken for that of the program.
-    while Status::of(pid).name() != READY.to_str().ok() {
+    while Status::of(pid).context("the launcher cannot be seen")?.name() != Some(READY.to_bytes()) {
         ensure!(child.try_wait()?.is_none(), "the launcher has ended");
         thread::sleep(POLL);
     }

@@ -42,7 +42,6 @@ use crate::setting::{self, Setting};
 use crate::{host, maps};
 use denied::{Denied, Initial};
 use kernel::{Caller, Settings};
-use proc::Status;
 use record::Record;
 use task::{Task, Tasks};
 use tracer::{Start, Tracer};
@@ -137,10 +136,12 @@ fn carry(
     record: Record,
 ) -> anyhow::Result<(u8, Record)> {
     // As this process began: it will block others, and the C library has handlers of its own for its threads.
-    let begun = Status::of(Pid::this());
-    let program = launch::start(command, begun.ignored())?;
+    let begun = launch::own_status()?;
+    let masks = begun.ignored().zip(begun.blocked());
+    let (ignored, blocked) = masks.context("/proc does not tell of signals")?;
+    let program = launch::start(command, ignored)?;
     signals::forward(program)?;
-    Tracer::new(program, Start { state: initial, blocked: begun.blocked() }, settings, record).run()
+    Tracer::new(program, Start { state: initial, blocked }, settings, record).run()
 }
 
 /// The state of a thread that has `filters`, the first the oldest.

@@ -1,96 +1,144 @@
-//! What `/proc` tells of a thread.
+//! What `/proc` tells of a thread. Programs choose their names, so all of it is bytes.
 
 use std::fs;
+use std::io;
+use std::str;
 
+use nix::errno::Errno;
 use nix::unistd::Pid;
 
 /// Lines of `/proc/TID/status`.
-pub(crate) struct Status(String);
+pub(crate) struct Status(Vec<u8>);
 
 impl Status {
-    /// Reads them; of a thread that is gone, nothing.
-    pub(crate) fn of(tid: Pid) -> Self {
-        Self(fs::read_to_string(format!("/proc/{tid}/status")).unwrap_or_default())
+    /// Reads them.
+    ///
+    /// # Errors
+    ///
+    /// ESRCH if the thread is gone. What else there is does not tell that it is.
+    pub(crate) fn of(tid: Pid) -> nix::Result<Self> {
+        read(tid, "status").map(Self)
     }
 
-    fn field(&self, name: &str) -> Option<&str> {
-        self.0.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':').map(str::trim))
+    /// A name has no newline here: the kernel writes `\n`.
+    fn field(&self, name: &str) -> Option<&[u8]> {
+        let mut lines = self.0.split(|byte| *byte == b'\n');
+        lines.find_map(|line| line.strip_prefix(name.as_bytes())?.strip_prefix(b":")).map(<[u8]>::trim_ascii)
     }
 
-    fn mask(&self, name: &str) -> u64 {
-        self.field(name).and_then(|mask| u64::from_str_radix(mask, 16).ok()).unwrap_or(0)
+    /// A field that is no name.
+    fn text(&self, name: &str) -> Option<&str> {
+        str::from_utf8(self.field(name)?).ok()
     }
 
-    /// Its name.
-    pub(crate) fn name(&self) -> Option<&str> {
+    fn mask(&self, name: &str) -> Option<u64> {
+        u64::from_str_radix(self.text(name)?, 16).ok()
+    }
+
+    fn pid(&self, name: &str) -> Option<Pid> {
+        Some(Pid::from_raw(self.text(name)?.parse().ok()?))
+    }
+
+    /// Its name, with newlines and backslashes escaped.
+    pub(crate) fn name(&self) -> Option<&[u8]> {
         self.field("Name")
     }
 
     /// The process the thread belongs to.
     pub(super) fn tgid(&self) -> Option<Pid> {
-        Some(Pid::from_raw(self.field("Tgid")?.parse().ok()?))
+        self.pid("Tgid")
     }
 
     /// The thread's id in its own pid namespace.
     pub(super) fn own_tid(&self) -> Option<i32> {
-        self.field("NSpid")?.split_whitespace().last()?.parse().ok()
+        self.text("NSpid")?.split_whitespace().last()?.parse().ok()
     }
 
     /// Whether its process is the first of a pid namespace.
-    pub(super) fn is_init(&self) -> bool {
-        self.field("NStgid").is_some_and(|ids| ids.split_whitespace().last() == Some("1"))
+    pub(super) fn is_init(&self) -> Option<bool> {
+        Some(self.text("NStgid")?.split_whitespace().last()? == "1")
     }
 
     /// The process that it is a child of.
     pub(super) fn parent(&self) -> Option<Pid> {
-        Some(Pid::from_raw(self.field("PPid")?.parse().ok()?))
+        self.pid("PPid")
     }
 
     /// The process that traces it.
     pub(super) fn tracer(&self) -> Option<Pid> {
-        Some(Pid::from_raw(self.field("TracerPid")?.parse().ok()?))
+        self.pid("TracerPid")
     }
 
     /// The signals that are blocked, signal n in bit n - 1.
-    pub(super) fn blocked(&self) -> u64 {
+    pub(super) fn blocked(&self) -> Option<u64> {
         self.mask("SigBlk")
     }
 
     /// The signals that are ignored.
-    pub(super) fn ignored(&self) -> u64 {
+    pub(super) fn ignored(&self) -> Option<u64> {
         self.mask("SigIgn")
     }
 
     /// The signals that have a handler.
-    pub(super) fn caught(&self) -> u64 {
+    pub(super) fn caught(&self) -> Option<u64> {
         self.mask("SigCgt")
     }
 
     /// The capabilities in force, in the thread's own user namespace.
-    pub(super) fn capabilities(&self) -> u64 {
+    pub(super) fn capabilities(&self) -> Option<u64> {
         self.mask("CapEff")
     }
 
     /// Its seccomp mode: 0 none, 1 strict, 2 filter.
     pub(crate) fn seccomp_mode(&self) -> Option<u32> {
-        self.field("Seccomp")?.parse().ok()
+        self.text("Seccomp")?.parse().ok()
     }
 
     /// Whether no_new_privs is set.
-    pub(super) fn no_new_privs(&self) -> bool {
-        self.field("NoNewPrivs") == Some("1")
+    pub(super) fn no_new_privs(&self) -> Option<bool> {
+        match self.text("NoNewPrivs")? {
+            "0" => Some(false),
+            "1" => Some(true),
+            _ => None,
+        }
     }
 
-    /// The four ids that an audit record carries: real uid and gid come from here.
-    pub(super) fn uid_gid(&self) -> (&str, &str) {
-        let first = |name| self.field(name).and_then(|ids| ids.split_whitespace().next()).unwrap_or("0");
-        (first("Uid"), first("Gid"))
+    /// Its real user id.
+    pub(super) fn uid(&self) -> Option<u32> {
+        self.text("Uid")?.split_whitespace().next()?.parse().ok()
     }
+
+    /// Its real group id.
+    pub(super) fn gid(&self) -> Option<u32> {
+        self.text("Gid")?.split_whitespace().next()?.parse().ok()
+    }
+}
+
+/// A thread's name, as it is.
+///
+/// # Errors
+///
+/// As those of [`Status::of`].
+pub(super) fn comm(tid: Pid) -> nix::Result<Vec<u8>> {
+    let mut name = read(tid, "comm")?;
+    if name.last() == Some(&b'\n') {
+        name.pop();
+    }
+    Ok(name)
 }
 
 /// The start of the vDSO in a thread's memory.
 pub(super) fn vdso(tid: Pid) -> Option<u64> {
-    let maps = fs::read_to_string(format!("/proc/{tid}/maps")).ok()?;
-    let line = maps.lines().find(|line| line.ends_with("[vdso]"))?;
-    u64::from_str_radix(line.split('-').next()?, 16).ok()
+    let maps = read(tid, "maps").ok()?;
+    let mut lines = maps.split(|byte| *byte == b'\n');
+    // A file of this name is shown with its path.
+    let line = lines.find(|line| line.ends_with(b" [vdso]") && !line.contains(&b'/'))?;
+    u64::from_str_radix(str::from_utf8(line.split(|byte| *byte == b'-').next()?).ok()?, 16).ok()
+}
+
+fn read(tid: Pid, file: &str) -> nix::Result<Vec<u8>> {
+    fs::read(format!("/proc/{tid}/{file}")).map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => Errno::ESRCH,
+        _ => error.raw_os_error().map_or(Errno::EIO, Errno::from_raw),
+    })
 }

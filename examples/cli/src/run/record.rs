@@ -167,20 +167,18 @@ impl Record {
         tell_dropped(dropped);
         let proc = |file: &str| fs::read(format!("/proc/{}/{file}", task.tid)).ok();
         let id = |file: &str| String::from_utf8(proc(file)?).ok()?.parse().ok();
-        let status = Status::of(task.tid);
-        let (uid, gid) = status.uid_gid();
         // Without a security module that names tasks, the file cannot be read.
-        let subj = proc("attr/current").and_then(|context| String::from_utf8(context).ok());
-        let comm = proc("comm").unwrap_or_default();
+        let subj = proc("attr/current").map(|context| String::from_utf8_lossy(&context).into_owned());
+        let comm = task.comm();
         let exe = fs::read_link(format!("/proc/{}/exe", task.tid)).ok();
         let record = AuditRecord {
             auid: id("loginuid").unwrap_or(AUDIT_UNSET),
-            uid: uid.parse().unwrap_or_default(),
-            gid: gid.parse().unwrap_or_default(),
+            uid: task.known(Status::uid).unwrap_or(AUDIT_UNSET),
+            gid: task.known(Status::gid).unwrap_or(AUDIT_UNSET),
             ses: id("sessionid").unwrap_or(AUDIT_UNSET),
             subj: subj.as_deref().map(|context| context.trim_end_matches(['\n', '\0'])),
             pid: task.tgid.as_raw(),
-            comm: comm.strip_suffix(b"\n").unwrap_or(&comm),
+            comm: &comm,
             exe: exe.as_ref().map(|exe| exe.as_os_str().as_bytes()),
             compat: Arch::of_call(entry.arch, entry.nr).is_some_and(Arch::is_compat),
             entry: *entry,

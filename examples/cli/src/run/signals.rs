@@ -36,7 +36,8 @@ pub(super) fn forward(program: Pid) -> anyhow::Result<()> {
         while let Ok(Some(info)) = signals.read_signal() {
             let signal = info.ssi_signo.cast_signed();
             let is_sent = info.ssi_code <= 0 || (leads_session && signal == libc::SIGHUP);
-            let runs = Status::of(program).parent() == Some(Pid::this());
+            let parent = Status::of(program).ok().and_then(|status| status.parent());
+            let runs = parent == Some(Pid::this());
             let (targets, signal) = match (is_sent, signal) {
                 (true, _) if runs => (vec![program], signal),
                 (true, _) => (left(), signal),
@@ -57,7 +58,8 @@ pub(super) fn forward(program: Pid) -> anyhow::Result<()> {
 fn left() -> Vec<Pid> {
     let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
     let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok().map(Pid::from_raw));
-    pids.filter(|pid| Status::of(*pid).tracer() == Some(Pid::this())).collect()
+    let tracer = |pid: &Pid| Status::of(*pid).ok().and_then(|status| status.tracer());
+    pids.filter(|pid| tracer(pid) == Some(Pid::this())).collect()
 }
 
 /// Those that are in another process group than this one.

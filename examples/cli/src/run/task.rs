@@ -4,12 +4,15 @@ use std::cell::Cell;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use nix::errno::Errno;
+use nix::sys::signal::{self, Signal};
 use nix::unistd::Pid;
 use seccomp_kernel::{Sigsys, TaskIds, Thread, ThreadState};
 
 use super::birth::Guard;
 use super::listener::Step;
-use super::proc::Status;
+use super::proc::{self, Status};
+use crate::host;
 
 /// A thread.
 pub(super) struct Task {
@@ -76,8 +79,10 @@ impl Task {
 
     /// A thread or process that this one has made.
     pub(super) fn child(&self, tid: Pid) -> Self {
-        let tgid = Status::of(tid).tgid().unwrap_or(tid);
-        let child = Self::new(tid, tgid, self.seccomp.inherit());
+        let mut child = Self::new(tid, tid, self.seccomp.inherit());
+        if let Some(tgid) = child.known(Status::tgid) {
+            child.tgid = tgid;
+        }
         child.no_new_privs.set(self.no_new_privs.get());
         // It has its parent's registers.
         child.marked.set(true);
@@ -87,6 +92,29 @@ impl Task {
 
     pub(super) fn id(&self) -> u64 {
         self.id
+    }
+
+    /// What `/proc` tells of it. Where that cannot be known nothing is taken in its place: the process is killed.
+    pub(super) fn known<T>(&self, what: impl FnOnce(&Status) -> Option<T>) -> Option<T> {
+        let known = Status::of(self.tid).and_then(|status| what(&status).ok_or(Errno::ENODATA));
+        known.map_err(|error| self.kill_unknown("status", error)).ok()
+    }
+
+    /// Its name; of a process that is killed because that cannot be known, none.
+    pub(super) fn comm(&self) -> Vec<u8> {
+        proc::comm(self.tid).map_err(|error| self.kill_unknown("comm", error)).unwrap_or_default()
+    }
+
+    fn kill_unknown(&self, file: &str, error: Errno) {
+        if error != Errno::ESRCH {
+            let Self { tid, tgid, .. } = self;
+            let error = error.desc();
+            host::tell(format_args!(
+                "seccomp-rbpf: process {tgid} is killed, for /proc/{tid}/{file} cannot be read: {error}\n"
+            ));
+        }
+        // Fails if it is gone.
+        let _ = signal::kill(self.tgid, Signal::SIGKILL);
     }
 
     /// The same thread after it executed a program, which makes it the first of its process.
@@ -114,11 +142,11 @@ impl Thread for Task {
     }
 
     fn tid(&self) -> i32 {
-        Status::of(self.tid).own_tid().unwrap_or(self.tid.as_raw())
+        self.known(Status::own_tid).unwrap_or(self.tid.as_raw())
     }
 
     fn no_new_privs(&self) -> bool {
-        self.no_new_privs.get() || Status::of(self.tid).no_new_privs()
+        self.no_new_privs.get() || self.known(Status::no_new_privs) == Some(true)
     }
 
     fn set_no_new_privs(&self) {

@@ -375,7 +375,11 @@ impl Tracer {
 
     /// A thread is at the entry of a call: decide, record, carry out.
     fn enter(&mut self, tid: Pid, data: &SeccompData) -> nix::Result<()> {
-        let entry = Arch::of_call(data.arch, data.nr).unwrap_or(Arch::X86_64);
+        let Some(entry) = Arch::of_call(data.arch, data.nr) else {
+            // No entry of this machine: what the call would do is not known.
+            signal::kill(tid, Signal::SIGKILL)?;
+            return sys::resume(tid, 0);
+        };
         if self.is_early(tid, entry, data) {
             self.waiting.push(tid);
             return Ok(());
