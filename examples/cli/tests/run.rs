@@ -4,7 +4,8 @@
 
 mod common;
 
-use std::fs::{self, File};
+use std::fs::{self, File, Permissions};
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -353,6 +354,23 @@ fn a_program_with_a_prctl_filter() {
 #[test]
 fn a_program_with_tsync() {
     same_program("tsync");
+}
+
+/// Or a program that has its owner's id would have it, under a filter that somebody else chose.
+#[test]
+fn no_new_privs_by_tsync_is_the_hosts() {
+    let dir = TempDir::new().unwrap();
+    fs::set_permissions(dir.path(), Permissions::from_mode(0o755)).unwrap();
+    for width in ["-m64", "-m32"] {
+        let program = compile(dir.path(), "set_id", width, &[]);
+        fs::set_permissions(&program, Permissions::from_mode(0o4755)).unwrap();
+        let nobody = ["--reuid=65534", "--regid=65534", "--clear-groups"];
+        let without = ended(Command::new("setpriv").args(nobody).arg(&program));
+        assert!(without.stdout.starts_with("has its owner's id: 1 \n"), "{}", without.stdout);
+        assert!(without.stdout.contains("a thread: 1 \ngetppid: -1 "), "{}", without.stdout);
+        let with = ended(run([""; 0]).arg("setpriv").args(nobody).arg(&program));
+        assert_eq!(with, without, "{width}");
+    }
 }
 
 #[test]
