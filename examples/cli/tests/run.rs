@@ -115,6 +115,16 @@ fn children_from_before_are_not_waited_for() {
     assert!(status.success() && start.elapsed() < Duration::from_secs(5));
 }
 
+/// It tells of other processes by the ids of those that are carried.
+#[test]
+fn proc_is_of_another_pid_namespace() {
+    let mut command = Command::new("unshare");
+    command.args(["--pid", "--fork", "--kill-child", "timeout", "--signal=KILL", "60"]);
+    let ended = ended(command.args([env!("CARGO_BIN_EXE_seccomp-rbpf"), "run", "--", "echo", "ran"]));
+    assert_eq!((ended.stdout.as_str(), ended.status), ("", 2));
+    assert_eq!(ended.stderr, "seccomp-rbpf: /proc is of another pid namespace\n");
+}
+
 #[test]
 fn nobody_reads_standard_error() {
     let full = || Stdio::from(File::options().write(true).open("/dev/full").unwrap());
@@ -376,6 +386,23 @@ fn a_program_with_a_prctl_filter() {
 #[test]
 fn a_program_with_tsync() {
     same_program("tsync");
+}
+
+/// Or a program that has its owner's id would have it, under a filter that somebody else chose.
+#[test]
+fn no_new_privs_by_tsync_is_the_hosts() {
+    let dir = TempDir::new().unwrap();
+    fs::set_permissions(dir.path(), Permissions::from_mode(0o755)).unwrap();
+    for width in ["-m64", "-m32"] {
+        let program = compile(dir.path(), "set_id", width, &[]);
+        fs::set_permissions(&program, Permissions::from_mode(0o4755)).unwrap();
+        let nobody = ["--reuid=65534", "--regid=65534", "--clear-groups"];
+        let without = ended(Command::new("setpriv").args(nobody).arg(&program));
+        assert!(without.stdout.starts_with("has its owner's id: 1 \n"), "{}", without.stdout);
+        assert!(without.stdout.contains("a thread: 1 \ngetppid: -1 "), "{}", without.stdout);
+        let with = ended(run([""; 0]).arg("setpriv").args(nobody).arg(&program));
+        assert_eq!(with, without, "{width}");
+    }
 }
 
 #[test]

@@ -19,6 +19,9 @@ use super::{registers, sys};
 
 const SIGSYS_BIT: u64 = 1 << (libc::SIGSYS - 1);
 
+/// The length of each instruction that makes a call: the host goes back by it too when it restarts one.
+pub(super) const CALL_LENGTH: u64 = 2;
+
 /// A number that no call has.
 const SKIP: u64 = u64::MAX;
 
@@ -45,6 +48,22 @@ fn disposes_of_sigsys(status: &Status) -> Option<bool> {
 pub(super) fn handles_sigsys(task: &Task) -> bool {
     let masks = task.known(|status| status.caught().zip(status.blocked()));
     masks.is_some_and(|(caught, blocked)| caught & !blocked & SIGSYS_BIT != 0)
+}
+
+/// The host is told of no_new_privs instead of the call, which is made when that has ended.
+pub(super) fn tell_no_new_privs(task: &Task, entry: Arch) -> nix::Result<()> {
+    let nr = match entry {
+        Arch::I386 => x86::Sysno::prctl.id(),
+        _ => x86_64::Sysno::prctl.id(),
+    };
+    let before = registers::change(task.tid, |regs| {
+        let before = *regs;
+        regs.orig_rax = nr as u64;
+        set_arguments(regs, entry, &[libc::PR_SET_NO_NEW_PRIVS as u64, 1, 0, 0, 0]);
+        before
+    })?;
+    task.at_exit.set(AtExit::Again(Box::new(before)));
+    Ok(())
 }
 
 /// The thread ends instead of the call, and its process goes on.
@@ -112,6 +131,21 @@ pub(super) fn exit(caller: Caller) -> nix::Result<i32> {
             registers::change(task.tid, |regs| (regs.rax, regs.orig_rax) = (value.cast_unsigned(), nr))?;
             Ok(0)
         }
+        AtExit::Again(before) => {
+            let returned = registers::change(task.tid, |regs| {
+                let returned = regs.rax;
+                *regs = *before;
+                (regs.rip, regs.rax) = (before.rip.wrapping_sub(CALL_LENGTH), before.orig_rax);
+                // Whatever the number is, nobody restarts a call.
+                regs.orig_rax = SKIP;
+                returned
+            })?;
+            if returned != 0 {
+                signal::kill(task.tgid, Signal::SIGKILL)?;
+            }
+            task.told_no_new_privs();
+            Ok(0)
+        }
         AtExit::Trap { nr, sigsys } => {
             registers::change(task.tid, |regs| (regs.rax, regs.orig_rax) = (nr, nr))?;
             task.sigsys.set(Some(sigsys));
@@ -135,11 +169,11 @@ fn skip(tid: Pid) -> nix::Result<u64> {
     registers::change(tid, |regs| mem::replace(&mut regs.orig_rax, SKIP))
 }
 
-/// Sets the first four arguments of a call, or as many as there are.
+/// Sets the first five arguments of a call, or as many as there are.
 pub(super) fn set_arguments(regs: &mut user_regs_struct, entry: Arch, arguments: &[u64]) {
     let registers = match entry {
-        Arch::I386 => [&mut regs.rbx, &mut regs.rcx, &mut regs.rdx, &mut regs.rsi],
-        _ => [&mut regs.rdi, &mut regs.rsi, &mut regs.rdx, &mut regs.r10],
+        Arch::I386 => [&mut regs.rbx, &mut regs.rcx, &mut regs.rdx, &mut regs.rsi, &mut regs.rdi],
+        _ => [&mut regs.rdi, &mut regs.rsi, &mut regs.rdx, &mut regs.r10, &mut regs.r8],
     };
     for (register, argument) in registers.into_iter().zip(arguments) {
         *register = *argument;

@@ -4,8 +4,10 @@
 //! turns into the program.
 
 use std::ffi::{CStr, OsString};
+use std::fs;
 use std::io::{self, ErrorKind, Write};
 use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::{Command, ExitCode};
 use std::thread;
 use std::time::Duration;
@@ -70,11 +72,14 @@ fn keep_ignored(ignored: u64) -> anyhow::Result<()> {
 
 /// What `/proc` tells of this process.
 pub(super) fn own_status() -> anyhow::Result<Status> {
-    Status::of(Pid::this()).context("/proc is needed, and cannot be read")
+    let this = fs::read_link("/proc/self").context("/proc is needed, and cannot be read")?;
+    // By the ids that this process knows it would tell of others.
+    ensure!(this == Path::new(&Pid::this().to_string()), "/proc is of another pid namespace");
+    Status::of(Pid::this()).context("/proc cannot be read")
 }
 
-/// Starts the launcher for `command`, which begins with these signals ignored, and seizes it. All that descends from it
-/// is seized too, and dies with this process.
+/// Starts the launcher for `command`, which begins with these signals ignored, and seizes it. All that descends from
+/// it is seized too, and dies with this process.
 pub(super) fn start(command: &[OsString], ignored: u64) -> anyhow::Result<Pid> {
     let this = std::env::current_exe().context("cannot find this program's own file")?;
     let mut launcher = Command::new(this);

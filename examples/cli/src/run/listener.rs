@@ -237,14 +237,12 @@ fn installed_on_host(caller: Caller, installation: Installation) -> nix::Result<
 
 /// Makes a thread that is at the exit of a call close a descriptor, and then return with `regs`.
 fn close(task: &Task, call: Close, regs: user_regs_struct) -> nix::Result<()> {
-    /// Of each instruction that makes a call: the host goes back by it too when it restarts one.
-    const LENGTH: u64 = 2;
     // No handler is to run before.
     let blocked = sys::signal_mask(task.tid)?;
     sys::set_signal_mask(task.tid, sys::ALL_SIGNALS)?;
     registers::change(task.tid, |closing| {
         *closing = regs;
-        closing.rip = regs.rip.wrapping_sub(LENGTH);
+        closing.rip = regs.rip.wrapping_sub(enforce::CALL_LENGTH);
         closing.rax = call.nr() as u64;
         enforce::set_arguments(closing, call.entry, &[call.fd]);
     })?;

@@ -25,7 +25,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use clap::Args;
 use nix::sys::prctl;
 use nix::unistd::Pid;
@@ -139,9 +139,8 @@ fn carry(
 ) -> anyhow::Result<(u8, Record)> {
     // As this process began: it will block others, and the C library has handlers of its own for its threads.
     let begun = launch::own_status()?;
-    let (Some(ignored), Some(blocked)) = (begun.ignored(), begun.blocked()) else {
-        bail!("/proc does not tell which signals this command began with")
-    };
+    let masks = begun.ignored().zip(begun.blocked());
+    let (ignored, blocked) = masks.context("/proc does not tell of signals")?;
     // The memory of this process decides about programs that may have the same user.
     prctl::set_dumpable(false).context("cannot keep others out of this process")?;
     let program = launch::start(command, ignored)?;

@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use libc::c_int;
+use libc::{c_int, user_regs_struct};
 use nix::errno::Errno;
 use nix::sys::signal::{self, Signal};
 use nix::unistd::Pid;
@@ -23,7 +23,7 @@ pub(super) struct Task {
     /// What no other thread is called, also not one that later has its id.
     id: u64,
     pub(super) seccomp: ThreadState,
-    /// no_new_privs as TSYNC gave it, on top of what the host knows.
+    /// TSYNC gave it no_new_privs, of which the host has not been told.
     no_new_privs: Cell<bool>,
     /// It is on its way out and counts as a live thread no longer.
     pub(super) exiting: Cell<bool>,
@@ -57,6 +57,8 @@ pub(super) enum AtExit {
     Return { nr: u64, value: i64 },
     /// It did not run: put the number `nr` back into both registers that hold it, and send SIGSYS.
     Trap { nr: u64, sigsys: Sigsys },
+    /// It told the host of no_new_privs: let the call be made with these registers.
+    Again(Box<user_regs_struct>),
     /// It did not run, or put SIGSYS back to its default instead: the process dies of that signal.
     Die { sigsys: Sigsys },
     /// The host made another call in its place.
@@ -140,9 +142,14 @@ impl Task {
         TaskIds { thread: self.id, group: self.tgid.as_raw().cast_unsigned().into() }
     }
 
-    /// Whether no_new_privs is set here and the host does not know of it.
-    pub(super) fn has_emulated_no_new_privs(&self) -> bool {
+    /// Whether TSYNC gave it no_new_privs and the host is still to be told.
+    pub(super) fn owes_no_new_privs(&self) -> bool {
         self.no_new_privs.get()
+    }
+
+    /// The host has been told.
+    pub(super) fn told_no_new_privs(&self) {
+        self.no_new_privs.set(false);
     }
 }
 

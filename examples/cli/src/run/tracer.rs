@@ -26,8 +26,6 @@ use crate::host;
 /// `CLONE_UNTRACED`: the child would not be traced.
 const CLONE_UNTRACED: u64 = 0x0080_0000;
 
-const PR_GET_NO_NEW_PRIVS: u32 = 39;
-
 /// Carries a program and all that descends from it.
 pub(super) struct Tracer {
     tasks: Tasks,
@@ -260,6 +258,10 @@ impl Tracer {
         for other in self.tasks.executed(former, tid) {
             self.gone(other);
         }
+        if self.tasks.get(tid).is_some_and(Task::owes_no_new_privs) {
+            // It was given them on the way here, which Linux does not let happen, and may have got privileges.
+            signal::kill(tid, Signal::SIGKILL)?;
+        }
         if tid == self.program
             && let Some(Start { state, blocked }) = self.start.take()
         {
@@ -387,6 +389,12 @@ impl Tracer {
             signal::kill(tid, Signal::SIGKILL)?;
             return sys::resume(tid, 0);
         };
+        if let Some(task) = self.tasks.get(tid)
+            && task.owes_no_new_privs()
+        {
+            enforce::tell_no_new_privs(task, entry)?;
+            return sys::resume(tid, 0);
+        }
         if self.is_early(tid, entry, data) {
             self.waiting.push(tid);
             return Ok(());
@@ -479,7 +487,6 @@ fn proceed(caller: &Caller, entry: Arch, data: &SeccompData) -> nix::Result<()> 
         Some(Served::Prctl) => match first as u32 {
             uapi::PR_SET_SECCOMP => syscall::prctl_set_seccomp(caller, entry, second, third),
             uapi::PR_GET_SECCOMP => Ok(syscall::prctl_get_seccomp(caller)),
-            PR_GET_NO_NEW_PRIVS if task.has_emulated_no_new_privs() && data.args[1..5] == [0; 4] => Ok(1),
             _ => return Ok(()),
         },
         // A child that is not traced would run without its filters.
