@@ -76,7 +76,7 @@ const fn own(id: i32, args: &[Arg], returns: Return, function: HelperFn) -> Help
 
 const COUNT: usize = HELPERS.len() + OWN.len();
 
-/// Every helper of the library, as it is there, and [`OWN`].
+/// Every helper of the library, as it is there, and those of the tests.
 pub static ROWS: [HelperRow; COUNT] = {
     let mut rows = [OWN[0]; COUNT];
     let mut i = 0;
