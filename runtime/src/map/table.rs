@@ -143,7 +143,10 @@ impl Table {
             return Ok(self.offset(slot));
         }
         let slot = index.take_slot()?;
-        let clear = |to, part: Range<usize>| Some(self.values.clear(to, part.len()));
+        let clear = |to, part: Range<usize>| {
+            self.values.clear(to, part.len());
+            Some(())
+        };
         let (mut index, _) = self.fill(index, slot, clear);
         if let Some(other) = index.find(hash, key) {
             index.give_back(slot);
