@@ -272,6 +272,7 @@ mod tests {
     use super::*;
 
     #[test]
+    #[cfg_attr(miri, ignore = "tables, and thousands of look-ups")]
     fn strict_lists_are_those_of_linux() {
         let lists = [
             (Arch::X86_64, &[0, 1, 15, 60, 335, 336][..]),
@@ -292,6 +293,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore = "tables, and thousands of look-ups")]
     fn names_and_numbers_are_one_to_one() {
         for arch in Arch::ALL {
             for nr in (-1..1000).chain(X32_SYSCALL_BIT..X32_SYSCALL_BIT + 1000) {

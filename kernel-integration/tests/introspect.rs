@@ -182,6 +182,7 @@ fn status_is_three_lines() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "thousands of lines of text")]
 fn the_cache_has_a_line_for_each_number_of_each_entry() {
     let kill = SockFilter::new(0x06, 0, 0, 0);
     let nr = SockFilter::new(0x20, 0, 0, 0);

@@ -12,7 +12,7 @@ fn what_can_be_logged_is_what_there_is_but_allow() {
 
 #[test]
 fn every_mask_is_read_back_as_it_is_written() {
-    for bits in 0..=LogMask::all().bits() {
+    for bits in (0..=LogMask::all().bits()).step_by(if cfg!(miri) { 17 } else { 1 }) {
         let mask = LogMask::from_bits_truncate(bits);
         assert_eq!(LogMask::parse(mask.to_string().as_bytes()), Ok(mask));
     }

@@ -11,7 +11,8 @@ use seccomp_runtime::{EngineKind, SeccompData};
 use seccomp_tests::mock::{Engine, Faults, Process};
 
 /// Miri looks at every access, so a few are enough for it, and all that there is time for.
-const FILTERS: i32 = if cfg!(miri) { 4 } else { 1000 };
+const FILTERS: i32 = if cfg!(miri) { 3 } else { 1000 };
+const BIRTHS: i32 = if cfg!(miri) { 3 } else { 200 };
 
 /// What Miri runs: rbpf's interpreter, and a plan.
 const UNDER_MIRI: [Engine; 2] =
@@ -109,8 +110,8 @@ fn a_thread_that_is_born_meanwhile_misses_no_filter() {
     let leader = process.leader();
     let parent = process.spawn(&leader);
     thread::scope(|scope| {
-        let children = scope.spawn(|| (0..FILTERS / 4).map(|_| process.spawn(&parent)).collect::<Vec<_>>());
-        for nr in 0..FILTERS / 4 {
+        let children = scope.spawn(|| (0..BIRTHS).map(|_| process.spawn(&parent)).collect::<Vec<_>>());
+        for nr in 0..BIRTHS {
             assert_eq!(process.install(&leader, FilterFlags::TSYNC.bits(), &deny(nr)), Ok(0));
         }
         for child in children.join().expect("threads are born") {

@@ -87,6 +87,7 @@ fn everything() -> Vec<Insn> {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "hundreds of runs, to count what they allocate")]
 fn a_run_allocates_nothing() {
     const STACK: (usize, usize) = (1, 512);
     let insns = everything();
@@ -128,8 +129,8 @@ fn the_embedders_side_allocates_nothing() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "hundreds of runs, to count what they allocate")]
 fn entries_that_come_and_go_allocate_nothing() {
-    // As many as hashbrown has places for, so that one more for what deleted entries leave behind would not fit.
     const ENTRIES: u64 = 112;
     for kind in [MapKind::Hash, MapKind::LruHash, MapKind::TaskStorage] {
         let key_size = if kind == MapKind::TaskStorage { 4 } else { 8 };

@@ -108,6 +108,7 @@ fn text_of(steps: &[String]) -> String {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "many programs to verify")]
 fn every_engine_does_to_maps_what_linux_does() {
     for Row(kind, name, steps, expected) in rows() {
         let answer = run_each(&text_of(&steps), || vec![map(kind, 4, 8, 3)], &Thread::new());
@@ -228,6 +229,7 @@ fn what_is_frozen_stays() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "64 MiB at a time take minutes")]
 fn maps_are_bounded() {
     use MapKind::{Array, Hash, LruHash, Ring, TaskStorage};
     let made = |kind, key, value, entries| {
@@ -264,16 +266,17 @@ fn maps_are_bounded() {
 
 #[test]
 fn a_table_that_is_always_full_works() {
-    // Entries come and go many times, so what hashbrown keeps of deleted ones is cleared again and again.
-    let hash = map(MapKind::Hash, 8, 8, 100);
-    for n in 0..20_000_u64 {
-        if n >= 100 {
-            hash.delete(&key(n - 100)).unwrap();
+    const ENTRIES: u64 = if cfg!(miri) { 10 } else { 100 };
+    const LAST: u64 = ENTRIES * if cfg!(miri) { 5 } else { 200 };
+    let hash = map(MapKind::Hash, 8, 8, ENTRIES as u32);
+    for n in 0..LAST {
+        if n >= ENTRIES {
+            hash.delete(&key(n - ENTRIES)).unwrap();
         }
         hash.update(&key(n), &key(n * 3), Update::Create).unwrap();
     }
     assert_eq!(hash.update(&key(1), &key(1), Update::Any), Err(AccessError::Full));
-    for n in 19_900..20_000 {
+    for n in LAST - ENTRIES..LAST {
         let mut value = [0; 8];
         hash.lookup(&key(n), &mut value).unwrap();
         assert_eq!(value, key(n * 3));
@@ -370,10 +373,11 @@ fn events_arrive_when_the_program_has_ended() {
         r1 = r6; r2 = 0; call 132; r1 = r7; r2 = 0; call 133
         r0 = r9; exit
         out: r0 = 99; exit";
+    let rounds = if cfg!(miri) { 2 } else { 300 };
     for kind in EngineKind::ALL.into_iter().filter(|kind| has(*kind)) {
         let ring = map(MapKind::Ring, 0, 0, 4096);
         let loaded = load(&assemble(text), vec![ring.clone()], kind);
-        for _ in 0..300 {
+        for _ in 0..rounds {
             assert_eq!(loaded.run(&with_args(&[]), &Thread::new()), 0);
             let mut event = [0xff; 32];
             assert_eq!(ring.next_event(&mut event), Ok(Some(5)));
@@ -469,6 +473,7 @@ fn records_do_not_wrap_around() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "many programs to verify")]
 fn a_program_reserves_no_more_than_it_may() {
     let reserve = "r1 = map[0]; r2 = 8; r3 = 0; call 131; if r0 == 0 goto +1; r6 += 1;";
     let text = format!("r6 = 0; {} r0 = r6; exit", reserve.repeat(10));

@@ -478,7 +478,7 @@ fn values_are_shared_by_cpus() {
         r1 = *(u64 *)(r0 +0); r1 += 1; *(u64 *)(r0 +0) = r1
         r1 = map[2]; r2 = r10; r2 += -8; r3 = 8; r4 = 0; call 130
         out: exit";
-    const RUNS: u64 = 2_000;
+    const RUNS: u64 = if cfg!(miri) { 20 } else { 2_000 };
     for kind in [EngineKind::Jit, EngineKind::Native].into_iter().filter(|kind| has(*kind)) {
         let all = maps();
         let maps = vec![all[TASK as usize].clone(), all[LRU as usize].clone(), all[RING as usize].clone()];

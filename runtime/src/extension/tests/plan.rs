@@ -100,6 +100,7 @@ fn a_map_is_known_if_it_never_changes_again() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "takes minutes, and a plan has no pointers")]
 fn work_for_all_numbers_together_is_bounded() {
     // Each takes nearly as much as one may.
     let text = "r0 = 5; r2 = 2000; l: r2 -= 1; if r2 != 0 goto l; exit";
@@ -112,6 +113,7 @@ fn work_for_all_numbers_together_is_bounded() {
 
 /// Generated programs that know number and architecture only, and some that know more.
 #[test]
+#[cfg_attr(miri, ignore = "takes minutes, and a plan has no pointers")]
 fn planned_values_are_those_of_every_run() {
     let mut rng = generate::seeded();
     let programs = generate::campaign(600, "SECCOMP_EXTENSION_PLANS");
