@@ -109,6 +109,7 @@ fn text_of(steps: &[String]) -> String {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "many programs to verify")]
 fn every_engine_does_to_maps_what_linux_does() {
     for Row(kind, name, steps, expected) in rows() {
         let answer = run_each(&text_of(&steps), || vec![map(kind, 4, 8, 3)], &Thread::new());
@@ -373,10 +374,11 @@ fn events_arrive_when_the_program_has_ended() {
         r1 = r6; r2 = 0; call 132; r1 = r7; r2 = 0; call 133
         r0 = r9; exit
         out: r0 = 99; exit";
+    let rounds = if cfg!(miri) { 2 } else { 300 };
     for kind in EngineKind::ALL.into_iter().filter(|kind| has(*kind)) {
         let ring = map(MapKind::Ring, 0, 0, 4096);
         let loaded = load(&assemble(text), vec![ring.clone()], kind);
-        for _ in 0..300 {
+        for _ in 0..rounds {
             assert_eq!(loaded.run(&with_args(&[]), &Thread::new()), 0);
             let mut event = [0xff; 32];
             assert_eq!(ring.next_event(&mut event), Ok(Some(5)));
