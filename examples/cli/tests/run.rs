@@ -13,6 +13,8 @@ use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use rand::Rng;
+use seccomp_tests::generate;
 use tempfile::TempDir;
 
 use common::{Ended, compile, ended, run};
@@ -516,6 +518,28 @@ fn nothing_goes_wrong(name: &str, widths: &[&str]) {
 #[test]
 fn children_have_what_their_own_parent_had() {
     nothing_goes_wrong("orphans", &["-m64", "-m32"]);
+}
+
+#[test]
+fn an_id_that_a_thread_left_is_anothers() {
+    nothing_goes_wrong("same_id", &["-m64", "-m32"]);
+}
+
+#[test]
+fn whoever_is_born_has_what_it_must() {
+    // Few on the host, for which many filters that go at once are too much.
+    const FEW: &str = "200";
+    const MANY: &str = "2000";
+    let dir = TempDir::new().unwrap();
+    let seed: u32 = generate::seeded().random_range(0..1 << 30);
+    for width in ["-m64", "-m32"] {
+        let program = compile(dir.path(), "births", width, &[]);
+        let seed = seed.to_string();
+        let without = ended(Command::new(&program).args([FEW, &seed]));
+        assert_eq!((without.stdout.as_str(), without.status), ("done\n", 0), "{width} {seed}");
+        let with = ended(run([""; 0]).arg(&program).args([MANY, &seed]));
+        assert_eq!((with.stdout.as_str(), with.status), ("done\n", 0), "{width} {seed}");
+    }
 }
 
 #[test]

@@ -173,8 +173,25 @@ pub(super) fn answer(listener: &OwnedFd, response: &SeccompNotifResp) -> nix::Re
 }
 
 /// Leaves a thread in its group stop, but lets SIGCONT end that.
+///
+/// # Errors
+///
+/// ESRCH if it is no longer there: it has been killed, and may have stopped again on its way out.
 pub(super) fn listen(tid: Pid) -> nix::Result<()> {
-    request(libc::PTRACE_LISTEN, tid, ptr::null_mut())
+    let result = request(libc::PTRACE_LISTEN, tid, ptr::null_mut());
+    result.map_err(|error| if error == Errno::EIO { Errno::ESRCH } else { error })
+}
+
+/// The thread that another, which has stopped for this `PTRACE_EVENT_*`, tells of.
+///
+/// # Errors
+///
+/// ESRCH if it is no longer there: it has been killed, and may have stopped again on its way out.
+pub(super) fn told(tid: Pid, event: c_int) -> nix::Result<Pid> {
+    let message = ptrace::getevent(tid)?;
+    // Looked at later than the message, for on its way out the thread tells of its status.
+    let stop = ptrace::getsiginfo(tid)?.si_code >> 8;
+    if stop == event { Ok(Pid::from_raw(message as i32)) } else { Err(Errno::ESRCH) }
 }
 
 /// A request without an address, whose data is a number.

@@ -13,6 +13,7 @@ use seccomp_kernel::{Sigsys, TaskIds, Thread, ThreadState};
 use super::birth::Guard;
 use super::listener::Step;
 use super::proc::{self, Status};
+use super::sys::Event;
 use crate::host;
 
 /// A thread.
@@ -39,6 +40,8 @@ pub(super) struct Task {
     pub(super) received: Cell<Option<u64>>,
     /// The signal that its process dies of when its call ends, or 0.
     pub(super) dies_of: Cell<c_int>,
+    /// It has stopped where it was born.
+    begun: Cell<bool>,
     /// It is in a group stop.
     pub(super) stopped: Cell<bool>,
     /// What is to be done when its call ends.
@@ -83,6 +86,7 @@ impl Task {
             killable: Cell::default(),
             received: Cell::default(),
             dies_of: Cell::default(),
+            begun: Cell::new(true),
             stopped: Cell::default(),
             at_exit: Cell::default(),
             sigsys: Cell::default(),
@@ -96,10 +100,18 @@ impl Task {
             child.tgid = tgid;
         }
         child.no_new_privs.set(self.no_new_privs.get());
+        child.begun.set(false);
         // It has its parent's registers.
         child.marked.set(true);
         child.guard.set(self.in_clone.get());
         child
+    }
+
+    /// Whether what happened to the thread of its id happened to it. When it has executed a program, and not told of
+    /// it, another may have been born with that id.
+    pub(super) fn is_meant(&self, event: Event) -> bool {
+        let may_be_birth = matches!(event, Event::Resumable | Event::GroupStop(_));
+        !may_be_birth || !self.begun.replace(true) || self.known(Status::tgid) == Some(self.tgid)
     }
 
     pub(super) fn id(&self) -> u64 {
@@ -171,74 +183,95 @@ impl Thread for Task {
     }
 }
 
-/// Every thread that is carried, by its id.
+/// Every thread that is carried.
 #[derive(Default)]
-pub(super) struct Tasks(HashMap<Pid, Task>);
+pub(super) struct Tasks {
+    /// By their ids.
+    threads: HashMap<Pid, Task>,
+    /// Those that have executed a program and not told of it, while another has got the id that they had: by their
+    /// processes.
+    executing: HashMap<Pid, Task>,
+}
 
 impl Tasks {
     pub(super) fn get(&self, tid: Pid) -> Option<&Task> {
-        self.0.get(&tid)
+        self.threads.get(&tid)
     }
 
+    /// Who has its id has left it by executing a program.
     pub(super) fn insert(&mut self, task: Task) {
-        self.0.insert(task.tid, task);
+        if let Some(former) = self.threads.insert(task.tid, task) {
+            self.executing.insert(former.tgid, former);
+        }
     }
 
     pub(super) fn remove(&mut self, tid: Pid) -> Option<Task> {
-        self.0.remove(&tid)
+        self.threads.remove(&tid)
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.threads.is_empty()
     }
 
     /// Whether every thread is in a group stop.
     pub(super) fn all_stopped(&self) -> bool {
-        self.0.values().all(|task| task.stopped.get())
+        self.threads.values().all(|task| task.stopped.get())
     }
 
     /// Whether some thread may be about to tell of another that it has made.
     pub(super) fn any_in_clone(&self) -> bool {
-        self.0.values().any(|task| task.in_clone.get().is_some())
+        self.threads.values().any(|task| task.in_clone.get().is_some())
     }
 
     /// Whether the thread of this id may be about to tell of another that it has made.
     pub(super) fn is_in_clone(&self, id: u64) -> bool {
-        self.0.values().any(|task| task.id == id && task.in_clone.get().is_some())
+        self.threads.values().any(|task| task.id == id && task.in_clone.get().is_some())
     }
 
     /// Those that wait for a supervisor so that only a fatal signal ends it once the call is received.
     pub(super) fn killable(&self) -> impl Iterator<Item = &Task> {
-        self.0.values().filter(|task| task.killable.get())
+        self.threads.values().filter(|task| task.killable.get())
     }
 
     /// The processes that they belong to.
     pub(super) fn processes(&self) -> HashSet<Pid> {
-        self.0.values().map(|task| task.tgid).collect()
+        self.threads.values().map(|task| task.tgid).collect()
     }
 
     /// The other threads of a thread's process that are not exiting.
     pub(super) fn siblings(&self, task: &Task) -> impl Iterator<Item = &Task> {
         let (tid, tgid) = (task.tid, task.tgid);
-        self.0.values().filter(move |other| other.tgid == tgid && other.tid != tid && !other.exiting.get())
+        self.threads
+            .values()
+            .filter(move |other| other.tgid == tgid && other.tid != tid && !other.exiting.get())
     }
 
     /// The thread `former` executed a program: it is now the only one of process `tgid`, and its first. The result
-    /// is the others, of which extensions remember nothing any more.
-    pub(super) fn executed(&mut self, former: Pid, tgid: Pid) -> Vec<Task> {
-        let Some(task) = self.remove(former) else { return Vec::new() };
-        let others: Vec<_> =
-            self.0.extract_if(|_, other| other.tgid == tgid).map(|(_, other)| other).collect();
+    /// is the others, of which extensions remember nothing any more; `None` if nobody knows the thread.
+    pub(super) fn executed(&mut self, former: Pid, tgid: Pid) -> Option<Vec<Task>> {
+        let is_it = |task: &Task| task.tid == former && task.tgid == tgid;
+        let task = match self.executing.remove(&tgid) {
+            None if self.get(former).is_some_and(is_it) => self.remove(former),
+            executing => executing.filter(is_it),
+        }?;
+        let others = self.remove_process(tgid);
         for other in &others {
             other.seccomp.task_exited(other.ids(), [&task.seccomp]);
         }
         self.insert(task.executed());
-        others
+        Some(others)
+    }
+
+    /// Takes out what threads there are of a process.
+    pub(super) fn remove_process(&mut self, tgid: Pid) -> Vec<Task> {
+        let executing = self.executing.remove(&tgid);
+        let threads = self.threads.extract_if(|_, task| task.tgid == tgid).map(|(_, task)| task);
+        threads.chain(executing).collect()
     }
 
     /// The thread, which is no longer among these, is gone: extensions forget it.
     pub(super) fn forget(&self, task: &Task) {
-        let remaining = self.0.values().filter(|other| other.tgid == task.tgid);
+        let remaining = self.threads.values().filter(|other| other.tgid == task.tgid);
         task.seccomp.task_exited(task.ids(), remaining.map(|other| &other.seccomp));
     }
 }

@@ -4,7 +4,6 @@ use std::collections::{HashMap, VecDeque};
 
 use libc::c_int;
 use nix::errno::Errno;
-use nix::sys::ptrace;
 use nix::sys::signal::{self, Signal};
 use nix::unistd::Pid;
 use seccomp_kernel::notify::SECCOMP_IOCTL_NOTIF_RECV;
@@ -148,7 +147,7 @@ impl Tracer {
         if let (Event::Ended(code), true) = (event, tid == self.program) {
             self.status = code;
         }
-        let Some(task) = self.tasks.get(tid) else {
+        let Some(task) = self.tasks.get(tid).filter(|task| task.is_meant(event)) else {
             if event == Event::Ptrace(libc::PTRACE_EVENT_EXIT) {
                 // Who made it may be waiting for its end, and so never tell of it.
                 return sys::resume(tid, 0);
@@ -215,8 +214,8 @@ impl Tracer {
                 task.stopped.set(false);
                 sys::resume(tid, 0)
             }
-            Event::Ptrace(_) => {
-                let child = Pid::from_raw(ptrace::getevent(tid)? as i32);
+            Event::Ptrace(event) => {
+                let child = sys::told(tid, event)?;
                 self.born(tid, child)?;
                 sys::resume(tid, 0)
             }
@@ -234,7 +233,8 @@ impl Tracer {
     }
 
     fn ended(&mut self, tid: Pid) {
-        if let Some(task) = self.tasks.remove(tid) {
+        // The first of a process ends as the last.
+        for task in self.tasks.remove(tid).into_iter().chain(self.tasks.remove_process(tid)) {
             self.gone(task);
         }
     }
@@ -254,8 +254,12 @@ impl Tracer {
     }
 
     fn executed(&mut self, tid: Pid) -> nix::Result<()> {
-        let former = Pid::from_raw(ptrace::getevent(tid)? as i32);
-        for other in self.tasks.executed(former, tid) {
+        let former = sys::told(tid, libc::PTRACE_EVENT_EXEC)?;
+        let Some(others) = self.tasks.executed(former, tid) else {
+            // Nobody knows its filters.
+            return signal::kill(tid, Signal::SIGKILL);
+        };
+        for other in others {
             self.gone(other);
         }
         if self.tasks.get(tid).is_some_and(Task::owes_no_new_privs) {
@@ -265,6 +269,7 @@ impl Tracer {
         if tid == self.program
             && let Some(Start { state, blocked }) = self.start.take()
         {
+            self.tasks.remove(tid);
             self.tasks.insert(Task::new(tid, tid, state));
             // What starts processes here unblocks them all.
             sys::set_signal_mask(tid, blocked)?;
@@ -276,12 +281,10 @@ impl Tracer {
     fn born(&mut self, parent: Pid, child: Pid) -> nix::Result<()> {
         let Some(parent) = self.tasks.get(parent) else { return Ok(()) };
         let first = self.unborn.remove(&child);
-        let task = parent.child(child);
+        let task = (!matches!(first, Some(Unborn::Ended))).then(|| parent.child(child));
         // Told; should it be killed now, there is no other to tell of.
         parent.in_clone.set(None);
-        if matches!(first, Some(Unborn::Ended)) {
-            return Ok(());
-        }
+        let Some(task) = task else { return Ok(()) };
         if parent.seccomp.task_forked(parent.ids(), task.ids()).is_err() {
             if_alive(no_place(child))?;
         }
