@@ -6,7 +6,9 @@
 //! [`MAX_LOWERED`](super::lower::MAX_LOWERED) instructions, it is a table of 1089 KiB if all of them are calls of
 //! helpers, 512 KiB if all are jumps, and 256 KiB otherwise.
 
-use cbpf_translator::ebpf::{AluOp, Insn, Opcode};
+#[cfg(target_arch = "x86_64")]
+use cbpf_translator::ebpf::AluOp;
+use cbpf_translator::ebpf::{Insn, Opcode};
 use cbpf_translator::{OutOfMemory, fallible};
 
 /// The stack of rbpf's interpreter.
