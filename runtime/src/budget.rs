@@ -6,7 +6,8 @@ use crate::verifier::MAX_VISITED;
 /// failure does; the kernel's log says why.
 ///
 /// That a verified program ends does not say when: a helper may be told to copy megabytes, and be called a hundred
-/// thousand times. The budget bounds both, on every engine.
+/// thousand times. The budget bounds both, on every engine. Each extension of a thread has its own: a stack of them may take
+/// the sum.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Budget {
     /// Instructions of the program. The verifier has counted how many a run can come to; a program that may need more
